@@ -1,0 +1,43 @@
+# Each target creates .venv from setup.cfg on first use; nothing else is needed but Python 3.11+.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUFF_RULES := E,F,W,I,B,UP,SIM,RUF,PIE,PT,C4,RET,TID251
+RUFF := $(BIN)/ruff check --line-length 100 --target-version py311 --select $(RUFF_RULES)
+PACKAGES := greenroom.actors greenroom.transport greenroom.storage
+
+.PHONY: demo test chaos bench lint clean
+
+$(VENV)/.run: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "greenroom needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m 'not chaos and not bench'
+
+chaos: $(VENV)/.test
+	$(BIN)/python -m pytest -m chaos --timeout 3600
+
+bench: $(VENV)/.test
+	$(BIN)/python -m pytest -m bench --timeout 3600 -s
+
+lint: $(VENV)/.lint
+	$(RUFF) .
+	rm -rf $(VENV)/wheel && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/wheel .
+	MYPYPATH=$(VENV)/wheel $(BIN)/python -m mypy --strict $(addprefix -p ,$(PACKAGES))
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

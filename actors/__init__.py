@@ -1,0 +1,1 @@
+"""Actors: the kernel, sessions as actors, and the manager that runs them."""

@@ -1,0 +1,194 @@
+"""Events: what an agent turn produces (03 2), and the stored row of one (03 4).
+
+Both are :class:`msgspec.Struct`: they are made for every line an agent writes, and a frozen
+dataclass of this width costs ten times as much to build.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from .failure import SessionFailure
+
+EVENT_SCHEMA = "greenroom.event.v1"
+EVENT_TYPE_SESSION_STOPPED = "session_stopped"
+NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+"""The zero time: "not set", as in the stored form (03 2.2)."""
+
+
+class EventType(StrEnum):
+    """The event type tokens (03 2.1). Readers meet unknown tokens too: compare, never assume."""
+
+    USER_MESSAGE = "user_message"
+    SYNTHETIC_REENTRY = "synthetic_reentry"
+    AGENT_MESSAGE = "agent_message"
+    THOUGHT = "thought"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    PLAN = "plan"
+    PERMISSION = "permission"
+    USAGE = "usage"
+    SYSTEM = "system"
+    RUNTIME_PROGRESS = "runtime_progress"
+    RUNTIME_WARNING = "runtime_warning"
+    DONE = "done"
+    ERROR = "error"
+    SESSION_STOPPED = EVENT_TYPE_SESSION_STOPPED
+    MARKER_CREATED = "transcript_marker.created"
+    MARKER_REDACTED = "transcript_marker.redacted"
+    HOOK_START = "hook.dispatch.start"
+    HOOK_COMPLETE = "hook.dispatch.complete"
+
+
+TERMINAL_TYPES = frozenset({EventType.DONE.value, EventType.ERROR.value})
+INPUT_TYPES = frozenset({EventType.USER_MESSAGE.value, EventType.SYNTHETIC_REENTRY.value})
+MARKER_TYPES = frozenset({EventType.MARKER_CREATED.value, EventType.MARKER_REDACTED.value})
+
+
+class RawJSON:
+    """JSON text as it came, decoded at most once and only when asked for.
+
+    :param data: the UTF-8 bytes of one JSON value.
+    """
+
+    __slots__ = ("_value", "data")
+    _UNSET = object()
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._value: Any = RawJSON._UNSET
+
+    @classmethod
+    def of(cls, value: Any) -> RawJSON:
+        """The JSON text of a value made here."""
+        return cls(msgspec.json.encode(value))
+
+    @property
+    def value(self) -> Any:
+        """The decoded value; ``None`` when the bytes are no JSON."""
+        if self._value is RawJSON._UNSET:
+            try:
+                self._value = msgspec.json.decode(self.data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._value = None
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RawJSON) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.data)
+
+    def __repr__(self) -> str:
+        return f"RawJSON({self.data!r})"
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Token counts and cost of a turn; absent is ``None``, never 0 (03 2.2)."""
+
+    turn_id: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    thought_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    context_used: int | None = None
+    context_size: int | None = None
+    cost_amount: float | None = None
+    cost_currency: str | None = None
+    timestamp: datetime | None = None
+
+    def merge(self, newer: TokenUsage) -> TokenUsage:
+        """Field by field the newer value where it is present (03 2.2)."""
+        fresh = {
+            name: value
+            for name in self.__struct_fields__
+            if (value := getattr(newer, name)) is not None and value != ""
+        }
+        return msgspec.structs.replace(self, **fresh)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether all ten value fields are absent."""
+        return all(
+            getattr(self, name) is None
+            for name in self.__struct_fields__
+            if name not in ("turn_id", "timestamp")
+        )
+
+
+class AgentEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened in or around a turn (03 2.2).
+
+    The order of the fields up to ``raw`` is the order of the stored envelope; never reorder.
+    """
+
+    type: str
+    session_id: str = ""
+    """The id the *agent* gave its session, not greenroom's."""
+    turn_id: str = ""
+    request_id: str = ""
+    task_id: str = ""
+    run_id: str = ""
+    workflow_id: str = ""
+    claim_token_hash: str = ""
+    lease_until: datetime | None = None
+    coordinator_session_id: str = ""
+    scheduler_reason: str = ""
+    hook_event: str = ""
+    hook_name: str = ""
+    actor_kind: str = ""
+    actor_id: str = ""
+    release_reason: str = ""
+    timestamp: datetime = NO_TIME
+    text: str = ""
+    title: str = ""
+    tool_call_id: str = ""
+    stop_reason: str = ""
+    action: str = ""
+    resource: str = ""
+    decision: str = ""
+    error: str = ""
+    failure: SessionFailure | None = None
+    synthetic: dict[str, str] | None = None
+    usage: TokenUsage | None = None
+    runtime: dict[str, Any] | None = None
+    raw: RawJSON | None = None
+    tool_prechecked: bool = False
+    """In memory only."""
+    persisted: bool = True
+    """In memory only; ``False`` marks a copy whose append failed (03 5)."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the event ends its turn."""
+        return self.type in TERMINAL_TYPES
+
+
+class SessionEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored row (03 4).
+
+    ``content`` is the canonical envelope as compact JSON text, or any text; ``event`` the same
+    decoded. Both are rendered from the row when asked for.
+    """
+
+    id: str
+    session_id: str
+    epoch: int
+    sequence: int
+    turn_id: str
+    type: str
+    agent_name: str
+    timestamp: datetime
+    event: AgentEvent
+    content: str = ""
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """``(epoch, sequence)``: everything after this comes later."""
+        return self.epoch, self.sequence

@@ -1,0 +1,1 @@
+"""The actor kernel: Pykka actors on gevent. Knows nothing of sessions."""

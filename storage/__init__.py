@@ -1,0 +1,1 @@
+"""Storage: journals, the commit log, and the session store on TinyDB."""

@@ -1,0 +1,1 @@
+"""Bytes and documents, pure: records, rows, operations, folds."""

@@ -1,0 +1,1 @@
+"""Transport: the Agent Client Protocol, agent processes, and the event bus."""

@@ -1,0 +1,1 @@
+"""The Agent Client Protocol, pure: bytes and calls in, bytes and outputs out."""

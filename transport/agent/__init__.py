@@ -1,0 +1,1 @@
+"""One agent child process: launch, pipe, files, driver."""

@@ -1,0 +1,1 @@
+"""Events to subscribers over ZeroMQ, and catch-up from the store."""
