@@ -1,0 +1,157 @@
+"""What the protocol core tells the one who drives it: one value per thing that happened.
+
+Every call of :class:`~greenroom.transport.acp.client.AcpClient` returns a list of these, in order.
+Nothing here is an instruction to write: bytes are drained with ``data_to_send``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ...actors.errors import AgentError, RequestError
+from ...actors.model.agent import Caps
+from ...actors.model.event import AgentEvent
+from ...actors.model.failure import SessionFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The handshake is over; prompts are accepted.
+
+    :param acp_session_id: the id the agent gave its session, or the one that was restored.
+    :param caps: what the agent can do, after mode, model and effort were set.
+    :param restored: whether an earlier session was attached to, not a new one opened.
+    """
+
+    acp_session_id: str
+    caps: Caps
+    restored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The handshake failed; nothing more is sent. Comes at most once and never after Ready.
+
+    :param failure: kind and bounded summary (04 8).
+    :param error: ``AgentStartError``, ``LoadSessionFailedError`` or
+        ``AgentDoesNotSupportSessionError``; a JSON-RPC error is its ``__cause__``.
+    """
+
+    failure: SessionFailure
+    error: AgentError
+
+
+@dataclass(frozen=True, slots=True)
+class EventsEmitted:
+    """Events in order. How a run of events is cut into outputs depends on the reads; never rely
+    on it.
+
+    A blank ``turn_id`` marks a session fact outside a turn (usage, title, commands, options;
+    07 R11); all others carry the turn they belong to. ``timestamp`` is ``NO_TIME``.
+    """
+
+    events: tuple[AgentEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnClosed:
+    """The turn is over, after its terminal event, or without one when a stop was requested.
+
+    :param suspect: the process may answer later prompts wrongly (07 R3): a cancel was not
+        acknowledged or answered with another error, or a turn was ``cancelled`` unasked.
+    """
+
+    turn_id: str
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SteerAnswered:
+    """The agent's answer to a steering message (07 9.1).
+
+    :param outcome: ``injected``, ``not_running`` (nothing was taken: back to the queue),
+        ``new_turn`` or ``failed``.
+    :param error: the cause of ``failed``.
+    """
+
+    steer_id: str
+    outcome: str
+    error: RequestError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCallAsked:
+    """The agent asks for a file; the static policy allowed it, confinement is the asked one's.
+
+    Answer with ``answer(key, result)`` or ``answer_error(key, error)``, unless a
+    :class:`ClientCallCancelled` for the key came first.
+
+    :param key: names this call; never reused.
+    :param method: ``fs/read_text_file`` or ``fs/write_text_file``.
+    :param params: ``sessionId``, ``path``, and ``line``/``limit`` (``None`` when absent) or
+        ``content``; types are checked.
+    """
+
+    key: int
+    method: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCallCancelled:
+    """The agent withdrew the call, or is gone; it is answered already, drop the work."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerArmed:
+    """Call ``timer_fired(name)`` after ``seconds``; arming a name again replaces its timer."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimerCancelled:
+    """The timer of that name is not needed any more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """Nothing more will be read or written. Comes once, after all it caused.
+
+    :param cause: for people, such as ``line of 10485760 bytes or more``.
+    """
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Something for the log; bounded, but not redacted.
+
+    :param level: ``debug``, ``info`` or ``warning``.
+    """
+
+    level: str
+    text: str
+
+
+Output: TypeAlias = (
+    Ready
+    | StartFailed
+    | EventsEmitted
+    | TurnClosed
+    | SteerAnswered
+    | ClientCallAsked
+    | ClientCallCancelled
+    | TimerArmed
+    | TimerCancelled
+    | Disconnected
+    | Logged
+)
