@@ -1,0 +1,5 @@
+"""``python -m greenroom.transport.demo``."""
+
+from .agent import main
+
+main()
