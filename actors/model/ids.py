@@ -16,7 +16,7 @@ QUEUE_ENTRY_PREFIX = "inq"
 EVENT_PREFIX = "ev"
 
 ID_BYTES_MAX = 200
-"""Longest id accepted from a caller: what every file system takes as one name, with room to spare."""
+"""Longest id accepted: what every file system takes as one name, with room to spare."""
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
 

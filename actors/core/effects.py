@@ -1,0 +1,233 @@
+"""Everything a session may do to the world: the closed union of effects.
+
+A step returns effects in the order they must take place. *Ordered* effects wait for the commits of
+their own step and of all earlier ones; *immediate* ones are started at once. No effect is awaited:
+what comes of it is a new input.
+
+=========  =================================================================================
+ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``CloseStream``,
+           ``Finalize``, ``Retire``
+immediate  ``CancelPrompt``, ``StopAgent``, ``AnswerPermission``, ``WriteMeta``, ``ArmTimer``,
+           ``DisarmTimer``, ``Report``
+later      ``RestartAgent``, ``InterruptTools``, ``DispatchHook``, ``UpsertHealth``,
+           ``MaterializeLedger``, ``NotifyTurnEnd``: refused by name until their rules are built
+=========  =================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import SessionError
+from ..model.event import AgentEvent
+from ..model.session import SessionMeta, StopCause
+from .inputs import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class TableChange:
+    """One document of a ``state.journal`` table put, or removed when ``document`` is ``None``."""
+
+    table: str
+    key: str
+    document: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Append rows and table changes as one transaction, then publish and deliver the rows.
+
+    ``durable``: class F, acknowledged after fdatasync (03 13). ``deliver``: also to the turn's
+    stream; input rows and markers are not (03 5).
+    """
+
+    events: tuple[AgentEvent, ...] = ()
+    changes: tuple[TableChange, ...] = ()
+    durable: bool = False
+    deliver: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer a caller. ``stream_turn_id``: attach the prompt stream of that turn to the value."""
+
+    ask: Ask
+    value: Any = None
+    stream_turn_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer a caller with an error."""
+
+    ask: Ask
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class SendPrompt:
+    """Give the prompt to the driver (02 A10); answered by ``PromptStarted`` or its failure."""
+
+    turn_id: str
+    message: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SteerAgent:
+    """Give a staged text to the agent (02 9); answered by ``SteerAnswered``."""
+
+    entry_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """End the caller's stream of a turn, after everything delivered so far (02 6)."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    """Run the rest of finalization with this final meta (01 10.1); answered by ``Finalized``."""
+
+    meta: SessionMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """The incarnation is over: leave the registry and stop the actor (01 10.1 step 12)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelPrompt:
+    """Settle the running prompt cooperatively (04 D27)."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAgent:
+    """Stop the agent process with escalation, within ``deadline_s`` seconds (04 7.2)."""
+
+    cause: StopCause
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPermission:
+    """Give a caller's decision to the driver; answered by ``PermissionResolved``."""
+
+    ask: Ask
+    decision: str
+    request_id: str = ""
+    turn_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMeta:
+    """Replace ``meta.json``; later ones supersede those not yet written."""
+
+    meta: SessionMeta
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTimer:
+    """Deliver ``TimerFired(name)`` in ``seconds``; arming again replaces."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DisarmTimer:
+    """Forget a timer."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Log what nobody is told otherwise."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAgent:
+    """01 9.6."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptTools:
+    """02 11.2."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchHook:
+    """02 3, 4; answered by ``HookDispatched``."""
+
+    event: str
+    payload: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertHealth:
+    """05 2.5."""
+
+    row: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MaterializeLedger:
+    """01 12."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyTurnEnd:
+    """02 6 step 5."""
+
+    turn_id: str
+
+
+Effect = (
+    Commit
+    | Reply
+    | Refuse
+    | SendPrompt
+    | SteerAgent
+    | CloseStream
+    | Finalize
+    | Retire
+    | CancelPrompt
+    | StopAgent
+    | AnswerPermission
+    | WriteMeta
+    | ArmTimer
+    | DisarmTimer
+    | Report
+    | RestartAgent
+    | InterruptTools
+    | DispatchHook
+    | UpsertHealth
+    | MaterializeLedger
+    | NotifyTurnEnd
+)
+Effects = tuple[Effect, ...]
+
+
+def refuse(ask: Ask, error: SessionError) -> Effects:
+    """The refusal of an ask, or nothing when nobody waits."""
+    return (Refuse(ask, error),) if ask else ()
+
+
+def reply(ask: Ask, value: Any = None) -> Effects:
+    """The answer to an ask, or nothing when nobody waits."""
+    return (Reply(ask, value),) if ask else ()

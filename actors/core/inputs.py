@@ -1,0 +1,321 @@
+"""Everything that can happen to a session: the closed union of its mailbox inputs.
+
+Past participles; each is one message. ``ask`` identifies who waits for an answer: every input that
+has one is answered exactly once, by an effect ``Reply`` or ``Refuse``. The last group belongs to
+chapters whose rules are not built yet: the step refuses those by name.
+
+========  =====================================================================================
+lane      inputs
+========  =====================================================================================
+control   stops, cancels, interrupts, permission and steering answers, timers, effects' results
+work      callers' prompts (bounded), agent events and exits (exempt from the bound)
+========  =====================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ..errors import SessionError
+from ..model.agent import Caps
+from ..model.event import AgentEvent
+from ..model.failure import SessionFailure
+from ..model.session import SessionMeta, StopCause
+from ..model.turn import BusyInputMode, TurnSource
+
+Ask = int
+"""Names one waiting caller; 0 is nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStarted:
+    """The agent answered its handshake (01 7.12)."""
+
+    ask: Ask
+    acp_session_id: str
+    caps: Caps
+    pid: int
+    started_at: datetime
+    restored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStartFailed:
+    """The agent did not start (01 7.13). ``restore`` is the meta a failed resume goes back to."""
+
+    ask: Ask
+    failure: SessionFailure
+    restore: SessionMeta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """A caller, the manager or a deadline wants the session stopped (01 9.4)."""
+
+    ask: Ask
+    cause: StopCause
+    detail: str = ""
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStopFailed:
+    """The driver's stop raised while the agent still lives (01 9.4)."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class AgentExited:
+    """The agent process is gone (01 9.5). ``error`` is ``None`` when it left cleanly."""
+
+    error: str = ""
+    failure: SessionFailure | None = None
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """The last step of finalization ran (01 10.1)."""
+
+    errors: tuple[Exception, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """A commit of this session failed; its rows and all later ones in flight are rejected.
+
+    The queue comes as the store holds it now: what the rejected commits changed never happened.
+    """
+
+    error: SessionError
+    queue_documents: tuple[dict[str, Any], ...] = ()
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSubmitted:
+    """A caller sent a prompt (02 3, 7.1). ``mode`` ``None``: refuse when busy."""
+
+    ask: Ask
+    message: str
+    mode: BusyInputMode | None = None
+    source: TurnSource = TurnSource.USER
+    turn_id: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStarted:
+    """The driver took the prompt and its stream is open (02 A10)."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStartFailed:
+    """The input row or the driver refused the prompt (02 A6, A10)."""
+
+    turn_id: str
+    error: SessionError
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEventsArrived:
+    """A batch of one turn's events, in order, as the driver gave them (02 4)."""
+
+    turn_id: str
+    events: tuple[AgentEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStreamClosed:
+    """The driver's stream of the turn ended (02 6)."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SteerRequested:
+    """A caller steers the running turn (02 7.6)."""
+
+    ask: Ask
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SteerAnswered:
+    """What the agent did with a steering text: ``injected``, ``not_running``, ``failed`` (07 9)."""
+
+    entry_id: str
+    outcome: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """A caller cancels the running turn (02 11.1)."""
+
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFailed:
+    """The driver could not deliver the cancel (02 11.1)."""
+
+    turn_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptRequested:
+    """A caller cancels the running turn and fences the queue (02 7.5)."""
+
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedPromptCancelRequested:
+    """A caller takes a queued input back (02 7.8)."""
+
+    ask: Ask
+    queue_entry_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionApproved:
+    """A caller answers a permission request, either way (02 14.2)."""
+
+    ask: Ask
+    decision: str
+    request_id: str = ""
+    turn_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionResolved:
+    """The driver took the answer, or refused it with ``error``."""
+
+    ask: Ask
+    request_id: str
+    error: SessionError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer armed by the step ran out."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CooperativeStopRequested:
+    """01 9.4 ``request_stop_with_cause``."""
+
+    ask: Ask
+    cause: StopCause
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearRequested:
+    """01 13."""
+
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """01 9.6: a stalled or crashed agent is to be started again."""
+
+    ask: Ask
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticPromptSubmitted:
+    """02 10."""
+
+    ask: Ask
+    message: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    turn_id: str = ""
+    skip_if_busy: bool = False
+    interrupt_if_agent_waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScopedInterruptRequested:
+    """02 11.2."""
+
+    ask: Ask
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionAsked:
+    """02 14.3: the host itself asks for a permission."""
+
+    ask: Ask
+    request: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityReported:
+    """02 12.2: the driver reports that it waits for the agent, or that the agent lives."""
+
+    turn_id: str
+    kind: str = "agent_waiting"
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionTicked:
+    """02 12.3."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookDispatched:
+    """02 3, 4: a hook returned its payload, or raised."""
+
+    event: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    error: SessionError | None = None
+
+
+Input = (
+    AgentStarted
+    | AgentStartFailed
+    | StopRequested
+    | AgentStopFailed
+    | AgentExited
+    | Finalized
+    | CommitFailed
+    | PromptSubmitted
+    | PromptStarted
+    | PromptStartFailed
+    | AgentEventsArrived
+    | AgentStreamClosed
+    | SteerRequested
+    | SteerAnswered
+    | CancelRequested
+    | CancelFailed
+    | InterruptRequested
+    | QueuedPromptCancelRequested
+    | PermissionApproved
+    | PermissionResolved
+    | TimerFired
+    | CooperativeStopRequested
+    | ClearRequested
+    | RestartRequested
+    | SyntheticPromptSubmitted
+    | ScopedInterruptRequested
+    | PermissionAsked
+    | ActivityReported
+    | SupervisionTicked
+    | HookDispatched
+)

@@ -1,0 +1,178 @@
+"""What an agent's events do: they are recorded, settle approvals, open a steering boundary (02 4).
+
+A batch becomes one commit per run of rows of the same durability. A ``tool_result`` is the only
+boundary at which a staged steering text goes to the agent (02 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+
+from ..model.event import NO_TIME, AgentEvent, EventType
+from ..model.failure import FailureKind
+from ..model.turn import QueueEntry
+from . import busy_input
+from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerAgent
+from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
+from .markers import MarkerKind, marker, queue_evidence
+from .state import SessionState, Turn, TurnPhase
+from .turn import Step, close
+
+DURABLE_TYPES = frozenset(
+    {
+        EventType.USER_MESSAGE.value,
+        EventType.SYNTHETIC_REENTRY.value,
+        EventType.DONE.value,
+        EventType.ERROR.value,
+        EventType.SESSION_STOPPED.value,
+    }
+)
+"""Class F rows (03 13); a decided permission is one too."""
+
+
+def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime) -> Step:
+    """Record a batch; nothing of a turn is recorded after its terminal event."""
+    turn = state.turn
+    if turn is None or turn.turn_id != input.turn_id or turn.terminal:
+        return state, (Report("debug", f"{len(input.events)} events of no open turn dropped"),)
+    events: list[AgentEvent] = []
+    boundary = False
+    for event in input.events:
+        events.append(_normalised(event, turn, state, now))
+        boundary = boundary or event.type == EventType.TOOL_RESULT
+        if event.is_terminal:
+            turn = _terminated(turn, event)
+            break
+    state, settled = _settle_approvals(replace(state, turn=turn), events)
+    effects: list[Effect] = [*_commits(events), *settled]
+    if boundary and not turn.terminal:
+        state, steering = _steer_at_boundary(state, turn, now)
+        effects.extend(steering)
+    return state, tuple(effects)
+
+
+def stream_closed(state: SessionState, input: AgentStreamClosed, now: datetime) -> Step:
+    """The driver is done with the turn."""
+    turn = state.turn
+    if turn is None or turn.turn_id != input.turn_id:
+        return state, (CloseStream(input.turn_id),)
+    return close(state, turn, now)
+
+
+def steer_answered(state: SessionState, input: SteerAnswered, now: datetime) -> Step:
+    """The agent took the text, or it goes back to its place in the queue (02 9, 07 9)."""
+    turn, entry = state.turn, state.steering
+    if entry is None or entry.id != input.entry_id:
+        return state, ()
+    state = replace(state, steering=None)
+    if input.outcome == "injected":
+        return state, _injected(state, turn, entry, now)
+    queue, changes = busy_input.put_back(state.queue, entry, now)
+    warning: tuple[AgentEvent, ...] = ()
+    if input.outcome == "failed" and turn is not None and not turn.terminal:
+        text = f"dispatch staged steer input: {input.error}"
+        warning = (
+            AgentEvent(
+                type=EventType.RUNTIME_WARNING, turn_id=turn.turn_id, timestamp=now, text=text
+            ),
+        )
+    return replace(state, queue=queue), (Commit(warning, changes, durable=True),)
+
+
+def _terminated(turn: Turn, event: AgentEvent) -> Turn:
+    fatal = event.failure is not None and event.failure.kind is FailureKind.PROCESS_EXIT
+    detail = event.error or "agent runtime became unavailable during prompt"
+    return replace(
+        turn,
+        terminal=event.type,
+        phase=TurnPhase.ENDING,
+        fatal_detail=detail if fatal else "",
+    )
+
+
+def _commits(events: Iterable[AgentEvent]) -> list[Commit]:
+    """One commit per run of rows of the same durability, in order."""
+    runs: list[tuple[bool, list[AgentEvent]]] = []
+    for event in events:
+        durable = event.type in DURABLE_TYPES or _is_decided(event)
+        if not runs or runs[-1][0] is not durable:
+            runs.append((durable, []))
+        runs[-1][1].append(event)
+    return [Commit(tuple(run), durable=durable) for durable, run in runs]
+
+
+def _is_decided(event: AgentEvent) -> bool:
+    return event.type == EventType.PERMISSION and bool(event.decision)
+
+
+def _normalised(event: AgentEvent, turn: Turn, state: SessionState, now: datetime) -> AgentEvent:
+    """Fill what the driver left blank; what it gave is kept (03 2.3)."""
+    return msgspec.structs.replace(
+        event,
+        turn_id=event.turn_id or turn.turn_id,
+        session_id=event.session_id or state.meta.acp_session_id,
+        timestamp=now if event.timestamp == NO_TIME else event.timestamp,
+    )
+
+
+def _settle_approvals(state: SessionState, events: Iterable[AgentEvent]) -> Step:
+    """A caller's decision is acknowledged once its row is there."""
+    if not state.approvals:
+        return state, ()
+    decided = {event.request_id for event in events if _is_decided(event)}
+    recorded: list[Ask] = [
+        ask for ask, request_id in state.approvals if request_id in decided or not request_id
+    ]
+    if not decided or not recorded:
+        return state, ()
+    waiting = tuple(pair for pair in state.approvals if pair[0] not in recorded)
+    return replace(state, approvals=waiting), tuple(Reply(ask) for ask in recorded)
+
+
+def _steer_at_boundary(state: SessionState, turn: Turn, now: datetime) -> Step:
+    entry = busy_input.staged_steer(state.queue)
+    if entry is None or state.steering or turn.cancel_requested:
+        return state, ()
+    if not state.caps.supports_steering:
+        return state, ()
+    queue, changes = busy_input.sent(state.queue, entry, now)
+    effects: Effects = (
+        Commit(changes=changes, durable=True),
+        SteerAgent(entry.id, entry.text),
+    )
+    return replace(state, queue=queue, steering=entry), effects
+
+
+def _injected(
+    state: SessionState, turn: Turn | None, entry: QueueEntry, now: datetime
+) -> Effects:
+    """The steering text as an input of the running turn, and its marker.
+
+    A turn that ended meanwhile takes no more input rows; the marker alone keeps the text.
+    """
+    turn_id = turn.turn_id if turn else state.last_turn_id
+    note = marker(
+        MarkerKind.PROMPT_STEERED,
+        entry.text,
+        turn_id=turn_id,
+        now=now,
+        evidence={**queue_evidence(entry), "event_type": str(EventType.USER_MESSAGE)},
+    )
+    if turn is None or turn.terminal:
+        return (Commit((note,), deliver=False),)
+    told = AgentEvent(
+        type=EventType.USER_MESSAGE,
+        session_id=state.meta.acp_session_id,
+        turn_id=turn_id,
+        request_id=entry.id,
+        timestamp=now,
+        text=entry.text,
+        action="prompt_steered",
+        resource="session_input_queue",
+        decision=str(entry.session_generation),
+    )
+    return Commit((told,), durable=True), Commit((note,), deliver=False)

@@ -1,0 +1,134 @@
+"""What the step knows of a session: one immutable value, replaced by every input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+
+from ..errors import InvalidStateTransitionError
+from ..model.agent import Caps
+from ..model.session import SessionMeta, State, StopCause
+from ..model.settings import SessionBusyInputConfig, SessionSupervisionConfig
+from ..model.turn import QueueEntry, TurnSource
+from .inputs import AgentExited, Ask, PromptSubmitted
+
+TRANSITIONS = frozenset(
+    {
+        (State.STARTING, State.ACTIVE),
+        (State.STARTING, State.STOPPED),
+        (State.ACTIVE, State.STOPPING),
+        (State.STOPPING, State.STOPPED),
+        (State.ACTIVE, State.STARTING),
+    }
+)
+"""The legal changes of state (01 2.3); staying is always legal."""
+
+
+class TurnPhase(StrEnum):
+    """Where a turn is (02 3); no turn is ``idle``."""
+
+    SETUP = "setup"
+    STREAMING = "streaming"
+    ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The one turn a session may have.
+
+    :param ask: who waits for the prompt to be accepted (02 A11).
+    :param result: what that caller gets, completed with the stream.
+    """
+
+    turn_id: str
+    source: TurnSource
+    phase: TurnPhase = TurnPhase.SETUP
+    ask: Ask = 0
+    result: Any = None
+    cancel_requested: bool = False
+    terminal: str = ""
+    """The type of the terminal event that was recorded, or blank."""
+    fatal_detail: str = ""
+    """Set when the terminal event says that the process is gone (02 11.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputQueue:
+    """The durable input queue as the session knows it (02 8); terminal entries are not kept."""
+
+    generation: int = 0
+    last_seq: int = 0
+    entries: tuple[QueueEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """One live incarnation of a session."""
+
+    meta: SessionMeta
+    workspace: str
+    id_seed: str
+    busy_input: SessionBusyInputConfig
+    supervision: SessionSupervisionConfig
+    caps: Caps = field(default_factory=Caps)
+    stop_cause: StopCause = StopCause.NONE
+    stop_detail: str = ""
+    ids_minted: int = 0
+    turn: Turn | None = None
+    last_turn_id: str = ""
+    queue: InputQueue = field(default_factory=InputQueue)
+    replacement: PromptSubmitted | None = None
+    """A prompt that interrupted the running turn and takes its place (02 7.4)."""
+    replaced: int = 0
+    """Queue entries cancelled when ``replacement`` arrived."""
+    replaced_turn_id: str = ""
+    """The turn it interrupted."""
+    steering: QueueEntry | None = None
+    """The steering text that the agent was given and has not answered yet."""
+    approvals: tuple[tuple[Ask, str], ...] = ()
+    """Callers whose permission decision is not recorded yet: ``(ask, request id)``."""
+    exit: AgentExited | None = None
+    finalizing: bool = False
+    stop_asks: tuple[Ask, ...] = ()
+    start_ask: Ask = 0
+
+    @property
+    def id(self) -> str:
+        """greenroom's session id."""
+        return self.meta.id
+
+    @property
+    def is_prompting(self) -> bool:
+        """Whether a turn is being set up or running (02 3)."""
+        return self.turn is not None
+
+
+def with_meta(state: SessionState, now: datetime, /, **changes: Any) -> SessionState:
+    """The state with members of its meta replaced and ``updated_at`` set."""
+    return replace(state, meta=replace(state.meta, updated_at=now, **changes))
+
+
+def transition(state: SessionState, to: State, now: datetime, **changes: Any) -> SessionState:
+    """Change the lifecycle state.
+
+    :raises InvalidStateTransitionError: the change is not in ``TRANSITIONS``.
+    """
+    current = state.meta.state
+    if current is not to and (current, to) not in TRANSITIONS:
+        raise InvalidStateTransitionError(
+            f'session "{state.id}": {current} can not become {to}',
+            session_id=state.id,
+            from_state=current,
+            to_state=to,
+        )
+    return with_meta(state, now, state=to, **changes)
+
+
+def mint(state: SessionState, prefix: str) -> tuple[SessionState, str]:
+    """A fresh id, derived from the session's random seed: same seed, same ids."""
+    count = state.ids_minted + 1
+    digest = blake2b(f"{state.id_seed}/{count}".encode(), digest_size=8).hexdigest()
+    return replace(state, ids_minted=count), f"{prefix}-{digest}"

@@ -1,0 +1,364 @@
+"""What callers ask of a session: prompt, queue, steer, interrupt, cancel, approve (02 7-14).
+
+=============  ============================  ===========================================
+mode           idle                          busy
+=============  ============================  ===========================================
+none           accepted                      ``PromptInProgressError``
+``queue``      accepted                      appended to the durable queue
+``interrupt``  accepted                      queue fenced, turn cancelled, then accepted
+``steer``      accepted                      staged for the next tool boundary
+=============  ============================  ===========================================
+
+Finding the session idle and reserving the turn are one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ..errors import (
+    CallerError,
+    PromptInProgressError,
+    PromptNotInProgressError,
+    SessionValueError,
+)
+from ..model.agent import CALLER_DECISIONS
+from ..model.ids import QUEUE_ENTRY_PREFIX, TURN_PREFIX
+from ..model.session import State
+from ..model.turn import (
+    BusyInputMode,
+    QueueEntry,
+    QueueStatus,
+    SendPromptResult,
+    TurnSource,
+)
+from . import busy_input
+from .effects import (
+    AnswerPermission,
+    CancelPrompt,
+    Commit,
+    Effect,
+    Effects,
+    Refuse,
+    Report,
+    refuse,
+    reply,
+)
+from .inputs import (
+    CancelFailed,
+    CancelRequested,
+    InterruptRequested,
+    PermissionApproved,
+    PermissionResolved,
+    PromptSubmitted,
+    QueuedPromptCancelRequested,
+    SteerRequested,
+    TimerFired,
+)
+from .markers import MarkerKind, marker, queue_evidence
+from .state import SessionState, Turn, TurnPhase, mint
+from .turn import (
+    Step,
+    arm_interrupt,
+    begin,
+    check_message,
+    in_progress,
+    not_active,
+)
+
+
+def submit(state: SessionState, input: PromptSubmitted, now: datetime) -> Step:
+    """Admit a prompt by its mode (02 3, 7.1)."""
+    try:
+        message = check_message(input.message, state.id)
+        if input.source is TurnSource.SYNTHETIC:
+            raise SessionValueError("prompt: synthetic turns have a submission path of their own")
+    except CallerError as error:
+        return state, refuse(input.ask, error)
+    if state.meta.state is not State.ACTIVE or state.exit is not None:
+        return state, refuse(input.ask, not_active(state, "prompt"))
+    if state.turn is None and state.replacement is None:
+        result = None if input.mode is None else SendPromptResult("accepted", input.mode)
+        return begin(state, now, message, submitted=input, result=result)
+    match input.mode:
+        case None:
+            return state, in_progress(state, input.ask, "prompt")
+        case BusyInputMode.QUEUE:
+            return _queue(state, input, message, now)
+        case BusyInputMode.INTERRUPT:
+            return _interrupt_and_replace(state, replace(input, message=message), now)
+        case BusyInputMode.STEER:
+            return _stage(state, input.ask, message, now)
+
+
+def steer(state: SessionState, input: SteerRequested, now: datetime) -> Step:
+    """Stage a text for the running turn (02 7.6)."""
+    try:
+        message = check_message(input.message, state.id)
+    except SessionValueError as error:
+        return state, refuse(input.ask, error)
+    if state.meta.state is not State.ACTIVE:
+        return state, refuse(input.ask, not_active(state, "steer_prompt"))
+    if state.turn is None:
+        idle = PromptNotInProgressError(
+            f'steer_prompt: session "{state.id}" has no prompt in progress', session_id=state.id
+        )
+        return state, refuse(input.ask, idle)
+    return _stage(state, input.ask, message, now)
+
+
+def interrupt(state: SessionState, input: InterruptRequested, now: datetime) -> Step:
+    """Fence the queue and cancel the running turn; valid on an idle session (02 7.5)."""
+    if state.meta.state is not State.ACTIVE:
+        return state, refuse(input.ask, not_active(state, "interrupt_prompt"))
+    previous = state.turn.turn_id if state.turn else ""
+    state, dropped = _drop_replacement(state, "interrupted")
+    state, effects, cancelled = _fence(
+        state, now, "Prompt interrupted by operator.", {"new_turn_id": ""}
+    )
+    result = SendPromptResult(
+        status="interrupted",
+        mode=BusyInputMode.INTERRUPT,
+        interrupted=True,
+        previous_turn_id=previous,
+        queue_generation=state.queue.generation,
+        canceled_queued_entries=cancelled,
+    )
+    return state, (*dropped, *effects, *reply(input.ask, result))
+
+
+def cancel(state: SessionState, input: CancelRequested, now: datetime) -> Step:
+    """Cancel the running turn; a session that is not prompting is left alone (02 11.1)."""
+    if state.turn is None:
+        return state, reply(input.ask)
+    first = not state.turn.cancel_requested
+    state, effects = _cancel_turn(state, state.turn)
+    if first and state.turn is not None:
+        note = marker(
+            MarkerKind.PROMPT_CANCEL,
+            "Prompt canceled by operator.",
+            turn_id=state.turn.turn_id,
+            now=now,
+            evidence={"source": "cancel_prompt"},
+        )
+        effects = (*effects, Commit((note,), deliver=False))
+    return state, (*effects, *reply(input.ask))
+
+
+def cancel_failed(state: SessionState, input: CancelFailed, now: datetime) -> Step:
+    """The cancel did not reach the agent; supervision or a stop ends the turn."""
+    return state, (Report("warning", f"cancel of {input.turn_id} failed: {input.error}"),)
+
+
+def cancel_queued(state: SessionState, input: QueuedPromptCancelRequested, now: datetime) -> Step:
+    """Take a queued input back (02 7.8)."""
+    if state.meta.state is not State.ACTIVE:
+        return state, refuse(input.ask, not_active(state, "cancel_queued_prompt"))
+    try:
+        (queue, changes), entry = busy_input.cancel(state.queue, input.queue_entry_id.strip(), now)
+    except CallerError as error:
+        return state, refuse(input.ask, error)
+    state, turn_id = _current_or_fresh(replace(state, queue=queue))
+    note = marker(
+        MarkerKind.PROMPT_DROPPED,
+        "Queued input canceled by operator.",
+        turn_id=turn_id,
+        now=now,
+        evidence=queue_evidence(entry),
+    )
+    result = SendPromptResult(
+        status="canceled",
+        mode=entry.mode,
+        queue_entry_id=entry.id,
+        queue_generation=entry.session_generation,
+    )
+    effects: Effects = (Commit((note,), changes, durable=True, deliver=False),)
+    return state, (*effects, *reply(input.ask, result))
+
+
+def approve(state: SessionState, input: PermissionApproved, now: datetime) -> Step:
+    """Hand a decision to the driver; acknowledged once its row is stored (02 14.2)."""
+    if not (input.request_id.strip() or input.turn_id.strip()):
+        error: CallerError = SessionValueError(
+            "approve_permission: request_id or turn_id is required", session_id=state.id
+        )
+        return state, refuse(input.ask, error)
+    if input.decision not in CALLER_DECISIONS:
+        error = SessionValueError(
+            f'approve_permission: unknown decision "{input.decision}"', session_id=state.id
+        )
+        return state, refuse(input.ask, error)
+    if state.meta.state is not State.ACTIVE:
+        return state, refuse(input.ask, not_active(state, "approve_permission"))
+    request_id, turn_id = input.request_id.strip(), input.turn_id.strip()
+    return state, (AnswerPermission(input.ask, input.decision, request_id, turn_id),)
+
+
+def permission_resolved(state: SessionState, input: PermissionResolved, now: datetime) -> Step:
+    """The driver took the decision; its row is on the way."""
+    if input.error is not None:
+        return state, refuse(input.ask, input.error)
+    if state.turn is None:
+        return state, reply(input.ask)
+    return replace(state, approvals=(*state.approvals, (input.ask, input.request_id))), ()
+
+
+def interrupt_timed_out(state: SessionState, input: TimerFired, now: datetime) -> Step:
+    """The running turn did not end in time for the prompt that interrupts it (02 7.4)."""
+    waiting = state.replacement
+    if waiting is None:
+        return state, ()
+    error = TimeoutError(f'session "{state.id}": wait for prompt interrupt: deadline exceeded')
+    return replace(state, replacement=None, replaced=0), (Refuse(waiting.ask, error),)
+
+
+def _queue(state: SessionState, input: PromptSubmitted, message: str, now: datetime) -> Step:
+    state, turn_id = _current_or_fresh(state)
+    try:
+        text = busy_input.check_text(message, state.busy_input.max_text_bytes)
+        state, entry = _entry(state, text, BusyInputMode.QUEUE, now)
+        queue, entry, position = busy_input.enqueue(state.queue, entry, state.busy_input.queue_cap)
+    except SessionValueError as error:
+        return state, refuse(input.ask, error)
+    except CallerError as error:
+        note = marker(
+            MarkerKind.PROMPT_DROPPED,
+            "Queued input rejected because the session input queue is full.",
+            turn_id=turn_id,
+            now=now,
+            evidence={
+                "queue_generation": state.queue.generation,
+                "queue_cap": state.busy_input.queue_cap,
+            },
+        )
+        return state, (Commit((note,), deliver=False), *refuse(input.ask, error))
+    note = marker(
+        MarkerKind.PROMPT_QUEUED,
+        "Input queued while the session is busy.",
+        turn_id=turn_id,
+        now=now,
+        evidence=queue_evidence(entry, position),
+    )
+    result = SendPromptResult(
+        status="queued",
+        mode=BusyInputMode.QUEUE,
+        queued=True,
+        queue_entry_id=entry.id,
+        queue_position=position,
+        queue_generation=entry.session_generation,
+    )
+    change = Commit((note,), (busy_input.put(entry),), durable=True, deliver=False)
+    return replace(state, queue=queue), (change, *reply(input.ask, result))
+
+
+def _stage(state: SessionState, ask: int, message: str, now: datetime) -> Step:
+    try:
+        text = busy_input.check_text(message, state.busy_input.max_text_bytes)
+    except SessionValueError as error:
+        return state, refuse(ask, error)
+    state, turn_id = _current_or_fresh(state)
+    state, entry = _entry(state, text, BusyInputMode.STEER, now)
+    (queue, changes), entry = busy_input.stage(state.queue, entry, now)
+    note = marker(
+        MarkerKind.PROMPT_STEERED,
+        "Steering input staged while the session is busy.",
+        turn_id=turn_id,
+        now=now,
+        evidence=queue_evidence(entry),
+    )
+    result = SendPromptResult(
+        status="staged",
+        mode=BusyInputMode.STEER,
+        staged=True,
+        queue_entry_id=entry.id,
+        queue_generation=entry.session_generation,
+        fallback_mode_if_no_tool_result=BusyInputMode.QUEUE,
+    )
+    change = Commit((note,), changes, durable=True, deliver=False)
+    return replace(state, queue=queue), (change, *reply(ask, result))
+
+
+def _interrupt_and_replace(state: SessionState, input: PromptSubmitted, now: datetime) -> Step:
+    """The prompt owns the session from here on: nothing else starts before it (02 7.4)."""
+    previous = state.turn.turn_id if state.turn else state.replaced_turn_id
+    if not input.turn_id.strip():
+        state, fresh = mint(state, TURN_PREFIX)
+        input = replace(input, turn_id=fresh)
+    state, dropped = _drop_replacement(state, "replaced by a later interrupt")
+    summary = "Prompt interrupted and replaced by operator input."
+    state, effects, cancelled = _fence(state, now, summary, {"new_turn_id": input.turn_id})
+    state = replace(state, replacement=input, replaced=cancelled, replaced_turn_id=previous)
+    return state, (*dropped, *effects, arm_interrupt(state))
+
+
+def _drop_replacement(state: SessionState, why: str) -> Step:
+    waiting = state.replacement
+    if waiting is None:
+        return state, ()
+    error = PromptInProgressError(
+        f'prompt: session "{state.id}": {why} before it started', session_id=state.id
+    )
+    return replace(state, replacement=None, replaced=0), (Refuse(waiting.ask, error),)
+
+
+def _fence(
+    state: SessionState, now: datetime, summary: str, evidence: dict[str, Any]
+) -> tuple[SessionState, Effects, int]:
+    """Advance the generation, cancel older entries and the running turn, and mark it."""
+    (queue, changes), cancelled = busy_input.fence(state.queue, now)
+    state, turn_id = _current_or_fresh(replace(state, queue=queue))
+    told = {name: value for name, value in evidence.items() if value}
+    note = marker(
+        MarkerKind.PROMPT_INTERRUPTED,
+        summary,
+        turn_id=turn_id,
+        now=now,
+        evidence={
+            "queue_generation": queue.generation,
+            "canceled_queue_entries": cancelled,
+            **told,
+        },
+    )
+    effects: list[Effect] = [Commit((note,), changes, durable=True, deliver=False)]
+    if state.turn is not None:
+        state, cancelling = _cancel_turn(state, state.turn)
+        effects.extend(cancelling)
+    return state, tuple(effects), cancelled
+
+
+def _cancel_turn(state: SessionState, turn: Turn) -> Step:
+    """Once the driver has the prompt it is told at once; before, as soon as it has it."""
+    told = turn.phase is not TurnPhase.SETUP
+    state = replace(state, turn=replace(turn, cancel_requested=True))
+    return state, (CancelPrompt(turn.turn_id),) if told else ()
+
+
+def _entry(
+    state: SessionState, text: str, mode: BusyInputMode, now: datetime
+) -> tuple[SessionState, QueueEntry]:
+    state, entry_id = mint(state, QUEUE_ENTRY_PREFIX)
+    entry = QueueEntry(
+        id=entry_id,
+        session_id=state.id,
+        seq=0,
+        status=QueueStatus.QUEUED,
+        mode=mode,
+        text=text,
+        session_generation=state.queue.generation,
+        enqueued_at=now,
+        updated_at=now,
+    )
+    return state, entry
+
+
+def _current_or_fresh(state: SessionState) -> tuple[SessionState, str]:
+    """The turn a marker belongs to: the current one, else a fresh id (02 13)."""
+    if state.turn is not None:
+        return state, state.turn.turn_id
+    return mint(state, TURN_PREFIX)
+
+
+
+
