@@ -166,10 +166,12 @@ def _check_lineage(session_id: str, lineage: SessionLineage) -> None:
 
 
 def _in_utc(meta: SessionMeta) -> SessionMeta:
-    changed = {name: _utc(meta.id, name, getattr(meta, name)) for name in _TIMES[""]}
+    changed: dict[str, Any] = {
+        name: _utc(meta.id, name, getattr(meta, name)) for name in _TIMES[""]
+    }
     liveness = meta.liveness
     if liveness is not None:
-        inner = {
+        inner: dict[str, Any] = {
             name: _utc(meta.id, f"liveness.{name}", value)
             for name in _TIMES["liveness"]
             if (value := getattr(liveness, name)) is not None
