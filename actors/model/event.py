@@ -1,11 +1,12 @@
 """Events: what an agent turn produces (03 2), and the stored row of one (03 4).
 
-Both are :class:`msgspec.Struct`: they are made for every line an agent writes, and a frozen
-dataclass of this width costs ten times as much to build.
+An event is a :class:`msgspec.Struct`: one is made for every line an agent writes, and a frozen
+dataclass of this width costs ten times as much to build. A stored row renders its text lazily.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -170,25 +171,87 @@ class AgentEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.type in TERMINAL_TYPES
 
 
-class SessionEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored row (03 4).
+class SessionEvent:
+    """One stored row (03 4); a value, never changed after it was made.
 
-    ``content`` is the canonical envelope as compact JSON text, or any text; ``event`` the same
-    decoded. Both are rendered from the row when asked for.
+    :param content: the canonical envelope as compact JSON text, or any text; or a callable that
+        renders it, called once and only when :attr:`content` is asked for.
     """
 
-    id: str
-    session_id: str
-    epoch: int
-    sequence: int
-    turn_id: str
-    type: str
-    agent_name: str
-    timestamp: datetime
-    event: AgentEvent
-    content: str = ""
+    __slots__ = (
+        "_content",
+        "agent_name",
+        "epoch",
+        "event",
+        "id",
+        "sequence",
+        "session_id",
+        "timestamp",
+        "turn_id",
+        "type",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        session_id: str,
+        epoch: int,
+        sequence: int,
+        turn_id: str,
+        type: str,
+        agent_name: str,
+        timestamp: datetime,
+        event: AgentEvent,
+        content: str | Callable[[], str] = "",
+    ) -> None:
+        self.id = id
+        self.session_id = session_id
+        self.epoch = epoch
+        self.sequence = sequence
+        self.turn_id = turn_id
+        self.type = type
+        self.agent_name = agent_name
+        self.timestamp = timestamp
+        self.event = event
+        self._content = content
+
+    @property
+    def content(self) -> str:
+        """The stored content as text (03 3.1)."""
+        content = self._content
+        if not isinstance(content, str):
+            content = self._content = content()
+        return content
 
     @property
     def cursor(self) -> tuple[int, int]:
         """``(epoch, sequence)``: everything after this comes later."""
         return self.epoch, self.sequence
+
+    def _facts(self) -> tuple[object, ...]:
+        return (
+            self.id,
+            self.session_id,
+            self.epoch,
+            self.sequence,
+            self.turn_id,
+            self.type,
+            self.agent_name,
+            self.timestamp,
+            self.event,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SessionEvent):
+            return NotImplemented
+        return self._facts() == other._facts() and self.content == other.content
+
+    def __hash__(self) -> int:
+        return hash((self.session_id, self.epoch, self.sequence, self.id))
+
+    def __repr__(self) -> str:
+        return (
+            f"SessionEvent(session_id={self.session_id!r}, cursor={self.cursor!r}, "
+            f"id={self.id!r}, turn_id={self.turn_id!r}, type={self.type!r}, event={self.event!r})"
+        )
