@@ -1,0 +1,150 @@
+"""What the session layer knows of a driver: three Protocols and the values they exchange.
+
+Pure vocabulary (04 1): a scripted driver in a test implements these and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+from ...actors.model.agent import ApproveRequest, Caps, PermissionMode
+from ...actors.model.event import AgentEvent
+from ..acp.options import McpServer
+from .context import CallContext
+
+EventSink = Callable[[tuple[AgentEvent, ...]], None]
+"""Takes events in order; called in the hub's own greenlet, so it must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartOpts:
+    """How to start one agent process (04 1.4, 2.1). Blank means "not asked for".
+
+    :param agent_name: for messages only.
+    :param command: argv; the first member is looked up on the child's PATH.
+    :param cwd: existing directory; made canonical.
+    :param additional_dirs: further existing absolute directories the agent may work in.
+    :param env: variables for the child; of one name the last wins.
+    :param inherit_env: whether ``env`` goes on top of our own environment or is all of it.
+    :param advertise_fs: whether the agent is offered file callbacks (07 R27).
+    :param settle_s: silence that ends a turn after its answer, ``None`` for the default; 0 for an
+        agent known to answer last (04 4.2).
+    """
+
+    agent_name: str
+    command: tuple[str, ...]
+    cwd: str
+    additional_dirs: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    inherit_env: bool = True
+    permissions: PermissionMode = PermissionMode.APPROVE_READS
+    system_prompt: str = ""
+    system_prompt_delivery: str = "first_turn_prefix"
+    preferred_model: str = ""
+    reasoning_effort: str = ""
+    resume_session_id: str = ""
+    mcp_servers: tuple[McpServer, ...] = ()
+    auth_method: str = ""
+    advertise_fs: bool = True
+    settle_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRequest:
+    """One prompt (04 1.4).
+
+    :param turn_id: greenroom's id of the turn; every event of the turn carries it.
+    :param message: the text.
+    :param meta: goes to the agent as ``_meta``, unless empty.
+    """
+
+    turn_id: str
+    message: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class DriverStream(Protocol):
+    """The events of one turn, in order, for one reader."""
+
+    @property
+    def turn_id(self) -> str:
+        """The turn."""
+        ...
+
+    def take(self) -> list[AgentEvent]:
+        """Wait for events and take all there are; an empty list means the stream is over."""
+        ...
+
+    def __iter__(self) -> Iterator[AgentEvent]:
+        """The same, one by one."""
+        ...
+
+
+@runtime_checkable
+class AgentProcess(Protocol):
+    """One running agent, owned by one session (04 1.2)."""
+
+    pid: int
+    agent_name: str
+    command: str
+    args: tuple[str, ...]
+    cwd: str
+    session_id: str
+    """The agent's own id of the session."""
+    caps: Caps
+    """As of the end of the start; :meth:`caps_snapshot` is the newest."""
+    started_at: datetime
+    on_event: EventSink | None
+    """Takes session facts that belong to no turn (07 R11); ``None`` drops them."""
+
+    @property
+    def done(self) -> Any:
+        """A ``gevent.event.Event``, set once, after the result of :meth:`wait` is there."""
+        ...
+
+    def wait(self) -> Exception | None:
+        """Wait for the end: ``None`` after a stop or exit status 0, else what happened."""
+        ...
+
+    def stderr(self) -> str:
+        """The last 128 KiB of the agent's stderr."""
+        ...
+
+    def caps_snapshot(self) -> Caps:
+        """What the agent can do now."""
+        ...
+
+    def approve_permission(self, ctx: CallContext, request: ApproveRequest) -> None:
+        """Answer a pending permission request (04 6.4)."""
+        ...
+
+
+@runtime_checkable
+class AgentDriver(Protocol):
+    """Starts agents and talks to them (04 1.1). Call it in greenlets of one hub."""
+
+    def start(self, ctx: CallContext, opts: StartOpts) -> AgentProcess:
+        """Start an agent and open or restore its session."""
+        ...
+
+    def prompt(
+        self, ctx: CallContext, process: AgentProcess, request: PromptRequest
+    ) -> DriverStream:
+        """Open a turn; returns at once."""
+        ...
+
+    def cancel(self, ctx: CallContext, process: AgentProcess) -> None:
+        """Ask the agent to end its turn; does not wait for it."""
+        ...
+
+    def steer(self, ctx: CallContext, process: AgentProcess, steer_id: str, text: str) -> str:
+        """Send text into the running turn; returns the outcome."""
+        ...
+
+    def stop(self, ctx: CallContext, process: AgentProcess) -> None:
+        """End the process and everything it started."""
+        ...
