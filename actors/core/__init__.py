@@ -1,1 +1,1 @@
-"""Decisions about a session, pure: every function takes what it needs, also the time, and returns data."""
+"""Decisions about a session, pure: every function takes what it needs, also the time."""

@@ -124,7 +124,10 @@ class PromptStartFailed:
 
 @dataclass(frozen=True, slots=True)
 class AgentEventsArrived:
-    """A batch of one turn's events, in order, as the driver gave them (02 4)."""
+    """A batch of one turn's events, in order, as the driver gave them (02 4).
+
+    A blank ``turn_id``: facts of the session that came outside a turn (07 R11).
+    """
 
     turn_id: str
     events: tuple[AgentEvent, ...]

@@ -14,12 +14,13 @@ import msgspec
 
 from ..model.event import NO_TIME, AgentEvent, EventType
 from ..model.failure import FailureKind
+from ..model.ids import TURN_PREFIX
 from ..model.turn import QueueEntry
 from . import busy_input
 from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerAgent
 from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
 from .markers import MarkerKind, marker, queue_evidence
-from .state import SessionState, Turn, TurnPhase
+from .state import SessionState, Turn, TurnPhase, mint
 from .turn import Step, close
 
 DURABLE_TYPES = frozenset(
@@ -37,12 +38,14 @@ DURABLE_TYPES = frozenset(
 def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime) -> Step:
     """Record a batch; nothing of a turn is recorded after its terminal event."""
     turn = state.turn
+    if not input.turn_id:
+        return _facts_arrived(state, input.events, now)
     if turn is None or turn.turn_id != input.turn_id or turn.terminal:
         return state, (Report("debug", f"{len(input.events)} events of no open turn dropped"),)
     events: list[AgentEvent] = []
     boundary = False
     for event in input.events:
-        events.append(_normalised(event, turn, state, now))
+        events.append(_normalised(event, turn.turn_id, state, now))
         boundary = boundary or event.type == EventType.TOOL_RESULT
         if event.is_terminal:
             turn = _terminated(turn, event)
@@ -109,11 +112,18 @@ def _is_decided(event: AgentEvent) -> bool:
     return event.type == EventType.PERMISSION and bool(event.decision)
 
 
-def _normalised(event: AgentEvent, turn: Turn, state: SessionState, now: datetime) -> AgentEvent:
+def _facts_arrived(state: SessionState, events: Iterable[AgentEvent], now: datetime) -> Step:
+    """What the agent says outside a turn is a fact of the session, under an id of its own (R11)."""
+    state, turn_id = mint(state, TURN_PREFIX)
+    facts = [_normalised(event, turn_id, state, now) for event in events]
+    return state, tuple(_commits(facts))
+
+
+def _normalised(event: AgentEvent, turn_id: str, state: SessionState, now: datetime) -> AgentEvent:
     """Fill what the driver left blank; what it gave is kept (03 2.3)."""
     return msgspec.structs.replace(
         event,
-        turn_id=event.turn_id or turn.turn_id,
+        turn_id=event.turn_id or turn_id,
         session_id=event.session_id or state.meta.acp_session_id,
         timestamp=now if event.timestamp == NO_TIME else event.timestamp,
     )

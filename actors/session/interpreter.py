@@ -1,0 +1,291 @@
+"""Runs the effects of a session's steps; the only place that orders append, publish, deliver.
+
+Nothing here waits: what needs the world runs in a greenlet of its own and comes back as an input.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gevent
+import msgspec
+
+from ...storage.session_store import StateOp, StoredRow
+from ...transport.agent.context import CallContext
+from ...transport.agent.protocol import AgentProcess, PromptRequest
+from ..core import effects as fx
+from ..core import inputs
+from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE
+from ..core.turn import as_session_error
+from ..errors import OperationUnavailableError, SessionError
+from ..model.agent import ApproveRequest
+from ..model.event import AgentEvent
+from ..model.turn import SendPromptResult
+from ..runtime.clock import TimerHandle
+from ..runtime.mailbox import Lane
+from .finalizer import finalize
+from .outbox import Batch, Item, Outbox
+from .live import LiveSession
+from .stream import PromptStream
+
+ORDERED = frozenset(
+    {
+        fx.Commit,
+        fx.Reply,
+        fx.Refuse,
+        fx.SendPrompt,
+        fx.SteerAgent,
+        fx.CloseStream,
+        fx.Finalize,
+        fx.Retire,
+    }
+)
+"""Effects that wait for the commits before them (``core/effects.py``)."""
+
+
+class Interpreter:
+    """The effects of one session.
+
+    :param live: the session; its mailbox gets what comes of the effects.
+    """
+
+    def __init__(self, live: LiveSession) -> None:
+        self._live = live
+        self._asks = live.asks
+        self._tell = live.tell
+        self._ports = live.ports
+        self._outbox = Outbox(self._release)
+        self._streams: dict[str, PromptStream] = {}
+        self._timers: dict[str, TimerHandle] = {}
+
+    def run(self, effects: Sequence[fx.Effect]) -> None:
+        """Start the effects of one step."""
+        ordered = [effect for effect in effects if type(effect) in ORDERED]
+        if ordered:
+            batch = self._outbox.add(ordered)
+            for item in batch.items:
+                if isinstance(item.effect, fx.Commit):
+                    self._submit(batch, item, item.effect)
+            self._outbox.flush()
+        for effect in effects:
+            if type(effect) not in ORDERED:
+                self._start(effect)
+
+    def abandon(self, error: BaseException) -> None:
+        """The actor crashed: answer everybody and take the agent down."""
+        self._asks.refuse_all(error)
+        for stream in self._streams.values():
+            stream.end()
+        self._streams.clear()
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._ports.process is not None:
+            gevent.spawn(self._stop_agent, None)
+
+    def _submit(self, batch: Batch, item: Item, commit: fx.Commit) -> None:
+        batch.open += 1
+        try:
+            item.rows = self._ports.store.submit(
+                commit.events,
+                agent_name=self._ports.agent_name,
+                state_ops=[_state_op(change) for change in commit.changes],
+                durable=commit.durable,
+                done=partial(self._committed, batch),
+            )
+        except SessionError as error:
+            self._committed(batch, error)
+
+    def _committed(self, batch: Batch, error: Exception | None) -> None:
+        if error is None:
+            self._outbox.settle(batch, None)
+            return
+        failed = as_session_error(error, self._ports.session_id, "append")
+        documents = tuple(self._ports.store.state_documents(QUEUE_TABLE).values())
+        generation = self._ports.store.state_document(GENERATION_TABLE, GENERATION_KEY) or {}
+        number = int(generation.get("input_generation", 0))
+        self._tell(inputs.CommitFailed(failed, documents, number), Lane.CONTROL)
+        self._outbox.settle(batch, failed)
+
+    def _release(self, item: Item, error: SessionError | None) -> None:
+        match effect := item.effect:
+            case fx.Commit():
+                self._publish(effect, item.rows, error)
+            case fx.Reply(ask, value, turn_id):
+                self._reply(ask, value, turn_id, error)
+            case fx.Refuse(ask, refusal):
+                self._asks.refuse(ask, refusal)
+            case fx.SendPrompt(turn_id):
+                if error is not None:
+                    self._tell(inputs.PromptStartFailed(turn_id, error), Lane.CONTROL)
+                else:
+                    gevent.spawn(self._pump, effect)
+            case fx.SteerAgent(entry_id):
+                if error is not None:
+                    answer = inputs.SteerAnswered(entry_id, "failed", str(error))
+                    self._tell(answer, Lane.CONTROL)
+                else:
+                    gevent.spawn(self._steer, effect)
+            case fx.CloseStream(turn_id):
+                stream = self._streams.pop(turn_id, None)
+                if stream is not None:
+                    stream.end()
+            case fx.Finalize():
+                gevent.spawn(self._finalize, effect, error)
+            case fx.Retire():
+                self._live.retire()
+            case _:
+                raise AssertionError(f"{type(effect).__name__} is not an ordered effect")
+
+    def _start(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.CancelPrompt(turn_id):
+                gevent.spawn(self._cancel, turn_id)
+            case fx.StopAgent(_, deadline_s):
+                gevent.spawn(self._stop_agent, deadline_s)
+            case fx.AnswerPermission():
+                self._answer_permission(effect)
+            case fx.WriteMeta(meta):
+                written = self._ports.meta_writer.put(meta)
+                written.add_done_callback(self._meta_written)
+            case fx.ArmTimer(name, seconds):
+                self._disarm(name)
+                self._timers[name] = self._ports.timers.call_later(seconds, self._fire, name)
+            case fx.DisarmTimer(name):
+                self._disarm(name)
+            case fx.Report(level, text):
+                self._ports.logger.log(
+                    logging.getLevelNamesMapping()[level.upper()],
+                    'session "%s": %s',
+                    self._ports.session_id,
+                    text,
+                )
+            case _:
+                raise OperationUnavailableError(
+                    f"{type(effect).__name__} is not available in this version",
+                    session_id=self._ports.session_id,
+                    operation=type(effect).__name__,
+                )
+
+    def _publish(
+        self, commit: fx.Commit, rows: Sequence[StoredRow], error: SessionError | None
+    ) -> None:
+        """A stored row is published and delivered; a rejected one is only delivered, marked so."""
+        if error is None and rows:
+            self._ports.publish(self._ports.session_id, [row.row for row in rows])
+        if not commit.deliver or not commit.events:
+            return
+        delivered: list[tuple[int, AgentEvent]]
+        if error is None and rows:
+            delivered = [(row.sequence, row.event) for row in rows]
+        else:
+            delivered = [
+                (0, msgspec.structs.replace(event, persisted=False)) for event in commit.events
+            ]
+        stream = self._streams.get(commit.events[0].turn_id)
+        if stream is not None:
+            stream.push(delivered)
+
+    def _reply(self, ask: int, value: Any, turn_id: str, error: SessionError | None) -> None:
+        if error is not None:
+            self._asks.refuse(ask, error)
+            return
+        if turn_id:
+            stream = PromptStream(turn_id, self._ports.session_id, self._ports.stream_size)
+            self._streams[turn_id] = stream
+            value = replace(value, events=stream) if isinstance(value, SendPromptResult) else stream
+        self._asks.reply(ask, value)
+
+    def _pump(self, effect: fx.SendPrompt) -> None:
+        """One greenlet while a turn runs: a batch is read once the one before it is recorded."""
+        turn_id = effect.turn_id
+        try:
+            request = PromptRequest(turn_id=turn_id, message=effect.message, meta=effect.meta)
+            events = self._ports.driver.prompt(CallContext.after(None), self._process(), request)
+        except Exception as raised:
+            error = as_session_error(raised, self._ports.session_id, "prompt")
+            self._tell(inputs.PromptStartFailed(turn_id, error), Lane.CONTROL)
+            return
+        self._tell(inputs.PromptStarted(turn_id), Lane.EXEMPT)
+        try:
+            while batch := events.take():
+                self._live.hand_over(inputs.AgentEventsArrived(turn_id, tuple(batch)))
+        finally:
+            self._tell(inputs.AgentStreamClosed(turn_id), Lane.EXEMPT)
+
+    def _steer(self, effect: fx.SteerAgent) -> None:
+        error = ""
+        try:
+            context = CallContext.after(None)
+            outcome = self._ports.driver.steer(
+                context, self._process(), effect.entry_id, effect.text
+            )
+        except Exception as raised:
+            outcome, error = "failed", str(raised)
+        self._tell(inputs.SteerAnswered(effect.entry_id, outcome, error), Lane.CONTROL)
+
+    def _cancel(self, turn_id: str) -> None:
+        try:
+            self._ports.driver.cancel(CallContext.after(None), self._process())
+        except Exception as raised:
+            self._tell(inputs.CancelFailed(turn_id, str(raised)), Lane.CONTROL)
+
+    def _stop_agent(self, deadline_s: float | None) -> None:
+        process = self._process()
+        try:
+            self._ports.driver.stop(CallContext.after(deadline_s), process)
+        except Exception as raised:
+            if not process.done.is_set():
+                self._tell(inputs.AgentStopFailed(raised), Lane.CONTROL)
+
+    def _answer_permission(self, effect: fx.AnswerPermission) -> None:
+        request = ApproveRequest(effect.decision, effect.request_id, effect.turn_id)
+        refusal: SessionError | None = None
+        try:
+            self._process().approve_permission(CallContext.after(None), request)
+        except Exception as raised:
+            refusal = as_session_error(raised, self._ports.session_id, "approve_permission")
+        resolved = inputs.PermissionResolved(effect.ask, effect.request_id, refusal)
+        self._tell(resolved, Lane.CONTROL)
+
+    def _meta_written(self, written: Any) -> None:
+        try:
+            written.get()
+        except Exception:
+            self._ports.logger.exception(
+                'session "%s": meta.json was not written', self._ports.session_id
+            )
+
+    def _fire(self, name: str) -> None:
+        self._timers.pop(name, None)
+        self._tell(inputs.TimerFired(name), Lane.CONTROL)
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _finalize(self, effect: fx.Finalize, error: SessionError | None) -> None:
+        errors = finalize(self._ports, effect.meta)
+        if error is not None:
+            errors.insert(0, error)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._tell(inputs.Finalized(tuple(errors)), Lane.CONTROL)
+
+    def _process(self) -> AgentProcess:
+        process = self._ports.process
+        if process is None:
+            raise SessionError(
+                f'session "{self._ports.session_id}": agent process is not available',
+                session_id=self._ports.session_id,
+            )
+        return process
+
+
+def _state_op(change: fx.TableChange) -> StateOp:
+    return StateOp(change.table, change.key, change.document)

@@ -1,0 +1,116 @@
+"""One live incarnation as the rest of the runtime sees it: its snapshot, and a door to its mailbox.
+
+The state is replaced by the actor after every step and is immutable, so any thread may read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pykka import ActorDeadError
+
+from ..core.inputs import Input
+from ..core.state import SessionState
+from ..errors import MailboxFullError, SessionNotFoundError
+from ..model.session import SessionInfo, SessionLineage, SessionMeta
+from ..runtime import errors as kernel
+from ..runtime.future import GreenFuture
+from ..runtime.mailbox import Lane
+from .asks import Asks
+from .ports import SessionPorts
+
+if TYPE_CHECKING:
+    from ..runtime.ref import GreenRef
+
+
+class LiveSession:
+    """A session that an actor runs.
+
+    :param state: the newest snapshot.
+    :param ports: its world.
+    """
+
+    def __init__(self, state: SessionState, ports: SessionPorts) -> None:
+        self.state = state
+        self.ports = ports
+        self.asks = Asks()
+        self.retired: GreenFuture[None] = GreenFuture()
+        self.ref: GreenRef[Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """greenroom's session id."""
+        return self.state.id
+
+    def ask(self, make: Callable[[int], Input], lane: Lane = Lane.CONTROL) -> GreenFuture[Any]:
+        """Put an input that expects an answer into the mailbox; call it in the hub.
+
+        :param make: builds the input from the number of its ask.
+        :returns: the future of the answer; every error comes through it.
+        """
+        ask, answer = self.asks.open()
+        try:
+            self._actor().tell(make(ask), lane=lane)
+        except ActorDeadError:
+            gone = SessionNotFoundError(f'session "{self.id}" is not live', session_id=self.id)
+            self.asks.refuse(ask, gone)
+        except kernel.MailboxFullError:
+            full = MailboxFullError(
+                f'session "{self.id}": its mailbox is full; retry later', session_id=self.id
+            )
+            self.asks.refuse(ask, full)
+        return answer
+
+    def tell(self, input: Input, lane: Lane = Lane.CONTROL) -> None:
+        """Put an input nobody waits for into the mailbox; a session that is over takes none."""
+        with suppress(ActorDeadError):
+            self._actor().tell(input, lane=lane)
+
+    def hand_over(self, input: Input) -> None:
+        """Put an input into the work lane and wait, in a greenlet, until it was taken in."""
+        with suppress(ActorDeadError):
+            self._actor().ask(input, lane=Lane.EXEMPT)
+
+    def retire(self) -> None:
+        """The incarnation is over; called by its last effect or by its crash."""
+        if not self.retired.done:
+            self.retired.set(None)
+        self._actor().stop(block=False)
+
+    def _actor(self) -> GreenRef[Any]:
+        assert self.ref is not None, "the actor of a live session is started with it"
+        return self.ref
+
+    def info(self) -> SessionInfo:
+        """The public snapshot (01 3.1)."""
+        info = info_of(self.state.meta, self.state.workspace)
+        process = self.ports.process
+        return info if process is None else replace(info, acp_caps=process.caps_snapshot())
+
+
+def info_of(meta: SessionMeta, workspace: str) -> SessionInfo:
+    """The snapshot a meta document gives, live or stored."""
+    return SessionInfo(
+        id=meta.id,
+        name=meta.name,
+        agent_name=meta.agent_name,
+        provider=meta.provider,
+        model=meta.model,
+        reasoning_effort=meta.reasoning_effort,
+        workspace_id=meta.workspace_id,
+        workspace=workspace,
+        channel=meta.channel,
+        type=meta.session_type,
+        lineage=meta.lineage or SessionLineage(root_session_id=meta.id),
+        state=meta.state,
+        stop_reason=meta.stop_reason,
+        stop_detail=meta.stop_detail,
+        failure=meta.failure,
+        acp_session_id=meta.acp_session_id,
+        liveness=meta.liveness,
+        created_at=meta.created_at,
+        updated_at=meta.updated_at,
+    )

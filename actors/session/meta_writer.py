@@ -1,0 +1,58 @@
+"""Replaces ``meta.json`` off the hub: one write at a time, the newest document wins (01 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ...storage.meta import write_meta
+from ..model.session import SessionMeta
+from ..runtime.future import GreenFuture
+from ..runtime.native import NativeWorker
+
+
+class MetaWriter:
+    """The meta document of one session.
+
+    :param path: ``meta.json``.
+    :param worker: where the file work runs.
+    :param post: runs a callable in the hub, from any thread.
+    """
+
+    def __init__(
+        self, path: Path, worker: NativeWorker, post: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self._path = path
+        self._worker = worker
+        self._post = post
+        self._next: SessionMeta | None = None
+        self._waiting: list[GreenFuture[None]] = []
+        self._busy = False
+
+    def put(self, meta: SessionMeta) -> GreenFuture[None]:
+        """Store a document; the future is set once it, or a newer one, is on disk."""
+        written: GreenFuture[None] = GreenFuture()
+        self._next = meta
+        self._waiting.append(written)
+        self._start()
+        return written
+
+    def _start(self) -> None:
+        if self._busy or self._next is None:
+            return
+        self._busy = True
+        meta, self._next = self._next, None
+        waiting, self._waiting = self._waiting, []
+        write = self._worker.submit(write_meta, self._path, meta)
+        write.add_done_callback(lambda done: self._post(lambda: self._written(done, waiting)))
+
+    def _written(self, done: GreenFuture[None], waiting: list[GreenFuture[None]]) -> None:
+        self._busy = False
+        for future in waiting:
+            try:
+                done.get()
+            except Exception:
+                future.set_exception()
+            else:
+                future.set(None)
+        self._start()
