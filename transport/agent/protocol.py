@@ -99,7 +99,9 @@ class AgentProcess(Protocol):
     """As of the end of the start; :meth:`caps_snapshot` is the newest."""
     started_at: datetime
     on_event: EventSink | None
-    """Takes session facts that belong to no turn (07 R11); ``None`` drops them."""
+    """Takes session facts that belong to no turn (07 R11); a few are held until it is set."""
+    suspect: bool
+    """Whether the last turn ended in a way after which later prompts may fail (07 R3)."""
 
     @property
     def done(self) -> Any:

@@ -1,0 +1,77 @@
+"""End an agent: ask, then insist, then kill; within the caller's deadline (04 7.2).
+
+=====  ==========================================================  ==================
+step   action                                                      at most
+=====  ==========================================================  ==================
+1      ask: cancel the turn, close the session where offered       ``CLOSE_S``
+2      show the end of input, wait for the exit                    ``stop_timeout``
+3      SIGTERM to the group                                        ``TERMINATED_S``
+4      SIGKILL to the group                                        ``KILLED_S``
+5      wait for the last output, reaping and the empty group       ``FINISHED_S``
+=====  ==========================================================  ==================
+
+An exit ends the sequence at any step. Nothing waits for a write.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from gevent.event import Event
+
+from ...actors.errors import AgentError
+from .context import CallContext
+from .groups import signal_group
+from .process import FINAL_READ_S, GROUP_EMPTY_S, ACPAgentProcess
+
+STOP_TIMEOUT_S = 5.0
+TERMINATED_S = 0.25
+KILLED_S = 1.0
+FINISHED_S = FINAL_READ_S + GROUP_EMPTY_S + 1.0
+RESERVED_S = 1.5
+"""Of a caller's deadline kept for steps 3 to 5 (D29)."""
+
+
+def stop_process(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float) -> None:
+    """Stop a process; safe at any time, any number of times, from several greenlets.
+
+    A deadline that passes on the way shortens the waits and is no error: a stop that ended the
+    process has succeeded. A context that is over at the beginning ends the call after step 1, and
+    the process stays the caller's.
+
+    :raises TimeoutError: the context was over before step 2, or another stop took longer.
+    :raises AgentError: the process, or its group, outlived SIGKILL.
+    """
+    if process.done.is_set():
+        return
+    if process.stopping is not None:
+        ctx.wait(process.stopping)
+        if not process.done.is_set():
+            ctx.check()
+        return
+    process.stopping = through = Event()
+    try:
+        process.request_stop()
+        ctx.check()
+        _escalate(ctx, process, stop_timeout)
+    finally:
+        process.stopping = None
+        through.set()
+    if ctx.cancelled.is_set():
+        ctx.check()
+
+
+def _escalate(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float) -> None:
+    left = ctx.remaining()
+    patience = stop_timeout if left is None else min(stop_timeout, max(0.0, left - RESERVED_S))
+    process.link.close_writing()
+    if not ctx.wait(process.exited, patience):
+        signal_group(process.pid, signal.SIGTERM)
+        if not ctx.wait(process.exited, TERMINATED_S):
+            signal_group(process.pid, signal.SIGKILL)
+            process.exited.wait(KILLED_S)
+    process.done.wait(FINISHED_S)
+    if not process.done.is_set():
+        raise AgentError(f"{process.agent_name} (pid {process.pid}) outlived SIGKILL")
+    if process.survived:
+        raise AgentError(f"a process of {process.agent_name} (pid {process.pid}) outlived SIGKILL")
