@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 
 class CallContext:
@@ -54,15 +54,15 @@ class CallContext:
         if error is not None:
             raise error
 
-    def wait(self, event: Event, seconds: float | None = None) -> bool:
+    def wait(self, event: Event | AsyncResult, seconds: float | None = None) -> bool:
         """Wait for ``event``, at most ``seconds`` and no longer than the context lasts.
 
         Never raises for the context: whoever must clean up first decides when to :meth:`check`.
 
-        :returns: whether the event is set.
+        :returns: whether the event is set, or the result there.
         """
         left = self.remaining()
         limits = [limit for limit in (left, seconds) if limit is not None]
-        if not event.is_set():
+        if not event.ready():
             gevent.wait((event, self.cancelled), timeout=min(limits, default=None), count=1)
-        return bool(event.is_set())
+        return bool(event.ready())

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeVar
+from typing import Any
 
 import gevent
-from gevent.event import AsyncResult
 
 from ...actors.errors import (
     AgentNotAvailableError,
@@ -23,9 +22,9 @@ from ...actors.errors import (
 from ...actors.model.agent import PermissionMode
 from ...actors.model.failure import FAILURE_SUMMARY_BYTES_MAX, FailureKind, bound_text, failure
 from ..acp.client import AcpClient
-from ..acp.failures import start_error
+from ..acp.failures import step_error
 from ..acp.options import ClientOpts
-from ..acp.outputs import StartFailed
+from ..acp.outputs import Ready, StartFailed, SteerAnswered
 from .calls import Offload
 from .context import CallContext
 from .launcher import ChildHandle, launch
@@ -44,7 +43,6 @@ SESSION_TIMEOUT_S = 60.0
 SET_TIMEOUT_S = 15.0
 STDERR_IN_FAILURE_BYTES_MAX = 1024
 """Of the agent's stderr appended to a failed start; half of what a summary may have (D7)."""
-T = TypeVar("T")
 DELIVERIES = frozenset({"", "first_turn_prefix", "native"})
 
 
@@ -112,7 +110,7 @@ class ACPDriver:
         )
         try:
             process.open()
-            outcome = _await(ctx, process.started)
+            outcome: Ready | StartFailed = _await(ctx, process.started)
             if isinstance(outcome, StartFailed):
                 self._clean_up(process)
                 raise _start_error(outcome, process)
@@ -172,14 +170,15 @@ class ACPDriver:
         ctx.check()
         left = ctx.remaining()
         limited = ctx if left is not None else CallContext.after(STEER_TIMEOUT_S)
-        return _await(limited, _ours(process).steer(steer_id, text)).outcome
+        answer: SteerAnswered = _await(limited, _ours(process).steer(steer_id, text))
+        return answer.outcome
 
     def stop(self, ctx: CallContext, process: AgentProcess) -> None:
         """End the process and everything it started (see :mod:`.stop`)."""
         stop_process(ctx, _ours(process), self._stop_timeout)
 
 
-def _await(ctx: CallContext, result: AsyncResult[T]) -> T:
+def _await(ctx: CallContext, result: Any) -> Any:
     ctx.wait(result)
     if not result.ready():
         ctx.check()
@@ -261,7 +260,7 @@ def _launched(opts: StartOpts) -> ChildHandle:
 
 
 def _startup_error(step: str, cause: Exception) -> AgentStartError:
-    return start_error(FailureKind.STARTUP, step, cause)
+    return step_error(FailureKind.STARTUP, step, cause)
 
 
 def _start_error(outcome: StartFailed, process: ACPAgentProcess) -> AgentStartError:
