@@ -22,7 +22,7 @@ from ...actors.errors import (
 from ...actors.model.agent import PermissionMode
 from ...actors.model.failure import FAILURE_SUMMARY_BYTES_MAX, FailureKind, bound_text, failure
 from ..acp.client import AcpClient
-from ..acp.failures import step_error
+from ..acp.failures import make_failure
 from ..acp.options import ClientOpts
 from ..acp.outputs import Ready, StartFailed, SteerAnswered
 from .calls import Offload
@@ -260,7 +260,10 @@ def _launched(opts: StartOpts) -> ChildHandle:
 
 
 def _startup_error(step: str, cause: Exception) -> AgentStartError:
-    return step_error(FailureKind.STARTUP, step, cause)
+    settled = make_failure(FailureKind.STARTUP, step, cause)
+    error = AgentStartError(settled.summary, failure=settled)
+    error.__cause__ = cause
+    return error
 
 
 def _start_error(outcome: StartFailed, process: ACPAgentProcess) -> AgentStartError:
