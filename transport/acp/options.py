@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...actors.model.agent import PermissionMode
@@ -12,12 +13,20 @@ INBOUND_REQUESTS_MAX = 64
 """Requests of the agent that run at the same time (D11)."""
 DEFERRED_RESULTS_MAX = 128
 """Tool results per turn that wait for their call (04 4.4)."""
+KNOWN_TOOLS_MAX = 4096
+"""Tool calls a turn remembers; of a forgotten one a result announces the call anew."""
 HELD_UPDATES_MAX = 256
 """Updates held for a session whose id is not known yet (07 R13)."""
 LIST_PAGES_MAX = 20
 """Pages of ``session/list`` read in search of one session (07 8)."""
+HELD_BYTES_MAX = FRAME_BYTES_MAX
+"""Bytes of all updates held so."""
+STEERS_PENDING_MAX = 16
+"""Steering messages that wait for their answer at the same time."""
 LOG_TEXT_MAX = 256
 """Characters of the agent's text that go into one log line."""
+LOG_LINES_MAX = 1000
+"""Log lines about one agent process; a last one says that there are no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ class ClientOpts:
     :param fs: whether file callbacks are advertised and served (07 R27).
     :param legacy_dirs: also send the unstandardised ``additional_dirs`` (D3).
     :param prefer_gateway_modes: try the agent's ``default`` and ``ask`` modes first (04 2.6).
+    :param locate: gives the canonical form of a path, or raises ``InvalidPathError`` or
+        ``PathOutsideWorkspaceError``; absent, paths are judged by their names alone.
     :param settle_s: silence after the prompt's answer that ends the turn; twice that at most.
         0 ends it with the answer, for agents known to answer last (04 4.2).
     :param cancel_grace_s: how long a cancelled turn may take to end (D27).
@@ -66,6 +77,7 @@ class ClientOpts:
     fs: bool = True
     legacy_dirs: bool = True
     prefer_gateway_modes: bool = True
+    locate: Callable[[str], str] | None = None
     initialize_timeout_s: float = 30.0
     session_timeout_s: float = 60.0
     set_timeout_s: float = 15.0

@@ -23,11 +23,14 @@ class Ready:
     :param acp_session_id: the id the agent gave its session, or the one that was restored.
     :param caps: what the agent can do, after mode, model and effort were set.
     :param restored: whether an earlier session was attached to, not a new one opened.
+    :param replayed: updates of the conversation that the agent replayed; none although there is
+        a history means that it attached to an id it does not know (07 8).
     """
 
     acp_session_id: str
     caps: Caps
     restored: bool
+    replayed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,14 @@ class ClientCallCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """After ``stop_requested``, once: the agent needs no more time for its session.
+
+    It answered ``session/close``, does not offer it, or is gone.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class TimerArmed:
     """Call ``timer_fired(name)`` after ``seconds``; arming a name again replaces its timer."""
 
@@ -150,6 +161,7 @@ Output: TypeAlias = (
     | SteerAnswered
     | ClientCallAsked
     | ClientCallCancelled
+    | SessionClosed
     | TimerArmed
     | TimerCancelled
     | Disconnected
