@@ -1,0 +1,65 @@
+"""The exceptions of the bus, in a tree of their own.
+
+::
+
+    BusError
+    +-- BusProtocolError      bytes that are no frame, request or reply of this version
+    +-- BusCursorError        (also ValueError) a cursor that is none, or of another session
+    +-- BusEndpointError      no runtime there, or its sockets can not be opened
+    +-- BusTimeoutError       (also TimeoutError) the runtime did not answer in time
+    +-- BusRemoteError        the runtime answered that it failed
+    +-- BusClosedError        the publisher or subscriber is closed, or belongs to a parent process
+
+Each carries its facts as attributes; the text is for people.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class BusError(Exception):
+    """Root of the tree.
+
+    :param message: what failed, for people.
+    :param fields: facts about the failure; each becomes an attribute.
+    """
+
+    def __init__(self, message: str = "", **fields: Any) -> None:
+        super().__init__(message)
+        self.fields = fields
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+
+class BusProtocolError(BusError):
+    """Bytes that are no frame, request or reply of this version. Field: ``version`` if another."""
+
+    version: int | None = None
+
+
+class BusCursorError(BusError, ValueError):
+    """A cursor that can not be read, or that says nothing about the session followed."""
+
+
+class BusEndpointError(BusError):
+    """No runtime where one was looked for, or its sockets can not be opened. Field: ``path``."""
+
+    path: str = ""
+
+
+class BusTimeoutError(BusError, TimeoutError):
+    """The runtime did not answer. Field: ``timeout_s``."""
+
+    timeout_s: float = 0.0
+
+
+class BusRemoteError(BusError):
+    """The runtime answered that it failed. Fields: ``session_id``, ``reason``."""
+
+    session_id: str = ""
+    reason: str = ""
+
+
+class BusClosedError(BusError):
+    """The publisher or subscriber is closed, or was made before a fork."""
