@@ -1,0 +1,197 @@
+"""Runs the actors of one gevent hub, without a greenlet per actor.
+
+Actors with messages stand in a run queue; a worker greenlet takes them in turn, for at most
+:data:`TURN_BUDGET_S`, then lets the loop look at its files and timers. A handler that blocks
+keeps its worker, and the next worker takes over.
+
+The invariant: *while the run queue is not empty, a kick is pending in the loop.* Whoever leaves
+the queue filled, or puts the first actor in, sees to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from gevent.hub import get_hub
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .deadletters import DeadLetters
+from .inlet import Inlet
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+__all__ = ["CHECK_EVERY", "IDLE_WORKERS_MAX", "TURN_BUDGET_S", "Dispatcher"]
+
+logger = logging.getLogger(__name__)
+
+TURN_BUDGET_S = 0.002
+"""How long actors run before the loop may look at its files and timers."""
+
+CHECK_EVERY = 32
+"""Messages between two looks at the clock, while handlers are fast; also how many messages one
+actor may take while others wait."""
+
+SLOW_CHECK_S = TURN_BUDGET_S / 4
+"""When that many took longer than this, the clock is looked at after every message."""
+
+IDLE_WORKERS_MAX = 16
+"""Worker greenlets kept for reuse; what blocked handlers needed beyond that is let go."""
+
+_ATTRIBUTE = "greenroom_dispatcher"
+_GO = object()
+
+
+class Dispatcher:
+    """The actors of one hub: their run queue, their workers, their dead letters.
+
+    Get it with :meth:`current` or :meth:`of`; it hangs on the gevent hub itself. Attributes:
+    ``inlet``, ``dead_letters``, ``cells`` (of all actors alive), ``blocked`` (see below).
+    """
+
+    __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_kicked", "_loop", "_queue",
+                 "_workers", "cells", "dead_letters", "inlet")
+
+    def __init__(self, hub: Any, inlet: Inlet) -> None:
+        self.inlet = inlet
+        self.dead_letters = DeadLetters()
+        self.cells: set[Cell] = set()
+        self._hub = hub
+        self._loop = inlet.loop
+        self._queue: deque[Cell] = deque()
+        self._idle: list[Any] = []
+        self._workers = 0
+        self._kicked = False
+        self._kick_callback: Any = None
+        self._after_poll: Any = self._loop.async_()
+        inlet.at_close(self._close)
+
+    @classmethod
+    def current(cls) -> Dispatcher:
+        """The dispatcher of the calling thread's hub; gevent makes a hub if there is none."""
+        return cls.of(get_hub())
+
+    @classmethod
+    def of(cls, hub: Any) -> Dispatcher:
+        """The dispatcher of this gevent hub; made on first use, and anew in a forked child."""
+        dispatcher: Dispatcher | None = getattr(hub, _ATTRIBUTE, None)
+        if dispatcher is None or dispatcher.inlet.forked:
+            dispatcher = cls(hub, Inlet.of(hub))
+            setattr(hub, _ATTRIBUTE, dispatcher)
+        return dispatcher
+
+    def __repr__(self) -> str:
+        return f"<Dispatcher {len(self.cells)} actors, {len(self._queue)} runnable>"
+
+    @property
+    def runnable(self) -> int:
+        """Actors that wait for a worker."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> int:
+        """Workers that run or are blocked in a handler."""
+        return self._workers - len(self._idle)
+
+    @property
+    def idle(self) -> int:
+        """Workers kept for reuse, at most :data:`IDLE_WORKERS_MAX`."""
+        return len(self._idle)
+
+    def schedule(self, cell: Cell) -> None:
+        """Put an actor into the run queue. Only in the hub's thread, and only if it is in none."""
+        self._queue.append(cell)
+        if not self._kicked:
+            self._kicked = True
+            self._kick_callback = self._loop.run_callback(self._kick)
+
+    def _kick(self) -> None:
+        """In the hub greenlet: let a worker have its turn."""
+        self._kicked = False
+        if not self._queue or self.inlet.forked:
+            return
+        idle = self._idle
+        while idle:
+            worker = idle.pop()
+            if not worker.dead:
+                worker.switch(_GO)
+                return
+        worker = greenlet(self._work, parent=self._hub)
+        self._workers += 1
+        self.inlet.greenlets.add(worker)
+        worker.switch()
+
+    def _work(self) -> None:
+        worker = getcurrent()
+        try:
+            while True:
+                self._turn()
+                if len(self._idle) >= IDLE_WORKERS_MAX or self.inlet.closed:
+                    return
+                self._idle.append(worker)
+                # Something a handler left behind may still switch to this greenlet: go back.
+                while self._hub.switch() is not _GO:
+                    pass
+        except GreenletExit:
+            return  # killed while idle, by somebody who remembered the greenlet of a handler
+        except BaseException:
+            # Thrown in while idle (a gevent.Timeout a handler forgot): another worker is made.
+            logger.exception("an idle worker was ended by an exception")
+        finally:
+            self._workers -= 1
+            if worker in self._idle:
+                self._idle.remove(worker)
+            self.inlet.leave(worker)
+
+    def _turn(self) -> None:
+        queue = self._queue
+        looked = monotonic()
+        deadline = looked + TURN_BUDGET_S
+        quota = 1
+        while queue:
+            cell = queue.popleft()
+            if queue and not self._kicked:
+                # This handler may block, and then the next kick must be there already.
+                self._kicked = True
+                self._kick_callback = self._loop.run_callback(self._kick)
+            quota -= cell.run(quota)
+            if cell.scheduled:
+                queue.append(cell)
+            if quota <= 0:
+                now = monotonic()
+                if now >= deadline:
+                    break
+                quota = CHECK_EVERY if now - looked < SLOW_CHECK_S else 1
+                looked = now
+        if queue:
+            self._kick_after_poll()
+
+    def _kick_after_poll(self) -> None:
+        # gevent runs up to 50 callbacks before it polls, which would be 50 of our budgets. An
+        # async watcher fires after the poll; a timer of zero would make epoll wait for 1 ms.
+        if self._kick_callback is not None:
+            self._kick_callback.stop()
+            self._kick_callback = None
+        self._kicked = True
+        self._after_poll.start(self._polled)
+        self._after_poll.send()
+
+    def _polled(self) -> None:
+        self._after_poll.stop()
+        self._kick()
+
+    def _close(self, forked: bool) -> None:
+        cells = list(self.cells)
+        self.cells.clear()
+        self._queue.clear()
+        for cell in cells:
+            if forked:
+                cell.local_ident = 0
+            else:
+                cell.abandon()
+        if not forked:
+            self._after_poll.stop()
+            self._after_poll.close()
