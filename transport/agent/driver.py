@@ -27,6 +27,7 @@ from ..acp.options import ClientOpts
 from ..acp.outputs import Ready, StartFailed, SteerAnswered
 from .calls import Offload
 from .context import CallContext
+from .files import Workspace
 from .launcher import ChildHandle, launch
 from .link import READ_STALL_S
 from .process import ACPAgentProcess
@@ -97,12 +98,13 @@ class ACPDriver:
         """
         ctx.check()
         opts, roots = _validated(opts)
+        workspace = Workspace(roots)
         child = _launched(opts)
         process = ACPAgentProcess(
             child,
-            AcpClient(self._client_opts(opts, roots)),
+            AcpClient(self._client_opts(opts, workspace)),
             agent_name=opts.agent_name,
-            roots=roots,
+            workspace=workspace,
             offload=self._offload,
             prompt_buffer_size=self._prompt_buffer_size,
             read_stall_s=self._read_stall,
@@ -119,10 +121,11 @@ class ACPDriver:
             raise
         return process
 
-    def _client_opts(self, opts: StartOpts, roots: tuple[str, ...]) -> ClientOpts:
+    def _client_opts(self, opts: StartOpts, workspace: Workspace) -> ClientOpts:
         return ClientOpts(
-            cwd=roots[0],
-            additional_dirs=roots[1:],
+            cwd=workspace.roots[0],
+            additional_dirs=workspace.roots[1:],
+            locate=workspace.locate,
             permissions=opts.permissions,
             system_prompt=opts.system_prompt.strip(),
             system_prompt_delivery=opts.system_prompt_delivery or "first_turn_prefix",

@@ -79,6 +79,19 @@ class Workspace:
         with self._place(path, create=True) as place:
             place.replace_file(content.encode("utf-8", "replace"))
 
+    def locate(self, path: str) -> str:
+        """Where a path leads, which need not exist; for judging, never for opening (04 5.3).
+
+        :raises InvalidPathError: blank, or a NUL byte.
+        :raises PathOutsideWorkspaceError: outside, or not to be told.
+        """
+        absolute = clean(_absolute(path, self.roots[0]))
+        with contextlib.suppress(OSError):
+            absolute = os.path.realpath(absolute)
+            if _root_of(absolute, self.roots) is not None:
+                return absolute
+        raise PathOutsideWorkspaceError(f"path is outside the workspace: {path}", path=path)
+
     @contextlib.contextmanager
     def _place(self, path: str, *, create: bool) -> Iterator[_Place]:
         place = _Place(self.roots, path, create)
@@ -135,8 +148,9 @@ class _Place:
         if root is None:
             # Perhaps another name of a root. Only where it leads is taken from this look: the
             # walk below starts at the root again and trusts none of it.
-            cleaned = os.path.realpath(cleaned)
-            root = _root_of(cleaned, self._roots)
+            with contextlib.suppress(OSError):  # what we may not look at is outside
+                cleaned = os.path.realpath(cleaned)
+                root = _root_of(cleaned, self._roots)
         if root is None:
             raise PathOutsideWorkspaceError(
                 f"path is outside the workspace: {self._path}", path=self._path

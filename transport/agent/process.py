@@ -28,6 +28,7 @@ from ..acp.outputs import (
     Logged,
     Output,
     Ready,
+    SessionClosed,
     StartFailed,
     SteerAnswered,
     TurnClosed,
@@ -63,7 +64,7 @@ class ACPAgentProcess:
 
     :param child: owned from here on.
     :param client: not started yet.
-    :param roots: canonical directories the agent's file requests are confined to.
+    :param workspace: what the agent's file requests are confined to.
     :param offload: runs blocking work in a native thread.
     """
 
@@ -73,7 +74,7 @@ class ACPAgentProcess:
         client: AcpClient,
         *,
         agent_name: str,
-        roots: tuple[str, ...],
+        workspace: Workspace,
         offload: Offload,
         prompt_buffer_size: int = PROMPT_BUFFER_SIZE,
         read_stall_s: float = READ_STALL_S,
@@ -87,10 +88,16 @@ class ACPAgentProcess:
         self.session_id = ""
         self.caps = Caps()
         self.started_at = datetime.now(UTC)
+        self.restored = False
+        """Whether an earlier session of the agent was attached to."""
+        self.replayed = 0
+        """Updates the agent replayed then; none for a long history is suspicious (07 8)."""
         self.suspect = False
         self.exited = Event()
         """Set when the child is a zombie, before its last output was read."""
         self.done = Event()
+        self.session_closed = Event()
+        """Set after :meth:`request_stop` when the agent needs no more time for its session."""
         self.started: AsyncResult[Ready | StartFailed] = AsyncResult()
         self.survived = False
         """Whether something of the process group outlived SIGKILL; settled before ``done``."""
@@ -118,7 +125,7 @@ class ACPAgentProcess:
             at_eof=self._at_eof,
             read_stall_s=read_stall_s,
         )
-        self._calls = FileCalls(self.link, Workspace(roots), offload)
+        self._calls = FileCalls(self.link, workspace, offload)
         self._watch = ExitWatch(child.pid, loop, self._at_exit, pidfd=pidfd)
 
     def open(self) -> None:
@@ -211,11 +218,14 @@ class ACPAgentProcess:
                 answer = self._steers.pop(steer_id, None)
                 if answer is not None:
                     answer.set(output)
-            case Ready(acp_session_id, caps):
+            case Ready(acp_session_id, caps, restored, replayed):
                 self.session_id, self.caps = acp_session_id, caps
+                self.restored, self.replayed = restored, replayed
                 self.started.set(output)
             case StartFailed():
                 self.started.set(output)
+            case SessionClosed():
+                self.session_closed.set()
             case Disconnected(cause):
                 logger.debug("%s (pid %d): %s", self.agent_name, self.pid, cause)
             case Logged(level, text):

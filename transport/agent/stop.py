@@ -28,6 +28,7 @@ STOP_TIMEOUT_S = 5.0
 TERMINATED_S = 0.25
 KILLED_S = 1.0
 FINISHED_S = FINAL_READ_S + GROUP_EMPTY_S + 1.0
+CLOSE_S = 1.0
 RESERVED_S = 1.5
 """Of a caller's deadline kept for steps 3 to 5 (D29)."""
 
@@ -52,6 +53,7 @@ def stop_process(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float
     process.stopping = through = Event()
     try:
         process.request_stop()
+        ctx.wait(process.session_closed, _patience(ctx, CLOSE_S))
         ctx.check()
         _escalate(ctx, process, stop_timeout)
     finally:
@@ -62,10 +64,8 @@ def stop_process(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float
 
 
 def _escalate(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float) -> None:
-    left = ctx.remaining()
-    patience = stop_timeout if left is None else min(stop_timeout, max(0.0, left - RESERVED_S))
     process.link.close_writing()
-    if not ctx.wait(process.exited, patience):
+    if not ctx.wait(process.exited, _patience(ctx, stop_timeout)):
         signal_group(process.pid, signal.SIGTERM)
         if not ctx.wait(process.exited, TERMINATED_S):
             signal_group(process.pid, signal.SIGKILL)
@@ -75,3 +75,9 @@ def _escalate(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float) -
         raise AgentError(f"{process.agent_name} (pid {process.pid}) outlived SIGKILL")
     if process.survived:
         raise AgentError(f"a process of {process.agent_name} (pid {process.pid}) outlived SIGKILL")
+
+
+def _patience(ctx: CallContext, seconds: float) -> float:
+    """What a wait may take so that the rest still fits the caller's deadline (D29)."""
+    left = ctx.remaining()
+    return seconds if left is None else min(seconds, max(0.0, left - RESERVED_S))
