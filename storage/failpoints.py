@@ -1,0 +1,56 @@
+"""Named crash points: where a test stops the process, or makes a step fail.
+
+In production :func:`reach` finds nothing armed and returns. A test arms a point with a callable
+that kills the process or raises; it must disarm it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class FailPoint(StrEnum):
+    """Every point at which a crash leaves the files in a state of its own."""
+
+    JOURNAL_CREATED = "journal.created"
+    """A new journal has its header."""
+    TAIL_CUT = "journal.tail_cut"
+    """A torn tail was cut off."""
+    LOG_WRITE = "log.write"
+    """A commit is about to be written."""
+    LOG_WRITTEN = "log.written"
+    """A commit was written and not yet synced or acknowledged."""
+    LOG_SYNCED = "log.synced"
+    """A commit was synced and not yet acknowledged."""
+    MATERIALISE = "materialise"
+    """A journal is about to take over committed records."""
+    MATERIALISED = "materialised"
+    """A journal has taken over committed records."""
+    REPLAYED = "replay.done"
+    """The log's tail is in the journals, and these are synced."""
+    SEGMENT_CREATED = "log.segment_created"
+    """The next segment exists, the last one still does."""
+    SEGMENT_RETIRED = "log.segment_retired"
+    """The last segment is gone."""
+
+
+_armed: dict[FailPoint, Callable[[], None]] = {}
+
+
+def arm(point: FailPoint, act: Callable[[], None]) -> None:
+    """Have ``act`` called whenever ``point`` is reached."""
+    _armed[point] = act
+
+
+def disarm() -> None:
+    """Forget everything that was armed."""
+    _armed.clear()
+
+
+def reach(point: FailPoint) -> None:
+    """Pass a point: nothing happens unless it is armed."""
+    if _armed:
+        act = _armed.get(point)
+        if act is not None:
+            act()

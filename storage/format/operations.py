@@ -1,0 +1,211 @@
+"""Operations: what a record does to the tables of its file, and the index they leave behind.
+
+A record's payload is ``[epoch, number, [operation, ...]]``; ``number`` grows by one with every
+record of the file, for ever. One record is one transaction. The operations:
+
+====  ===============================  ===================================================
+code  array                            effect
+====  ===============================  ===================================================
+0     ``[0, row]``                     append an event row (its CBOR, as a byte string)
+1     ``[1, table, doc_id, document]`` put a document (its CBOR, as a byte string)
+2     ``[2, table, doc_id]``           remove a document
+3     ``[3, table]``                   drop a table
+4     ``[4, epoch, timestamp]``        a writable activation of the store
+====  ===============================  ===================================================
+
+Rows and documents stand in the payload as byte strings, so a replay learns where each one lies
+without decoding any. The codes are final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cbor2
+
+from ...actors.errors import StoreValidationError
+
+APPEND_ROW, PUT, REMOVE, DROP_TABLE, ACTIVATE = range(5)
+
+DocID = int | str
+"""Key of a document in its table."""
+
+
+class AppendRow(NamedTuple):
+    """Append an event row."""
+
+    row: bytes
+
+
+class Put(NamedTuple):
+    """Insert or replace a document; ``document`` is its CBOR."""
+
+    table: str
+    doc_id: DocID
+    document: bytes
+
+
+class Remove(NamedTuple):
+    """Remove a document; one that is not there is no error."""
+
+    table: str
+    doc_id: DocID
+
+
+class DropTable(NamedTuple):
+    """Remove a table with all its documents."""
+
+    table: str
+
+
+class Activate(NamedTuple):
+    """The store was opened for writing as ``epoch``."""
+
+    epoch: int
+    timestamp: str
+
+
+Operation = AppendRow | Put | Remove | DropTable | Activate
+
+
+class Payload(NamedTuple):
+    """One decoded record."""
+
+    epoch: int
+    number: int
+    operations: list[Operation]
+
+
+class Location(NamedTuple):
+    """Where the CBOR of a row or document lies in its file."""
+
+    offset: int
+    size: int
+
+
+class InvalidDocumentError(StoreValidationError, ValueError):
+    """A document that has no stored form: no mapping, or a value CBOR does not know."""
+
+
+def encode_payload(epoch: int, number: int, operations: Sequence[Operation]) -> bytes:
+    """The payload of one record.
+
+    :raises StoreValidationError: a table name or document id that has no stored form.
+    """
+    try:
+        return cbor2.dumps([epoch, number, [_CODES[type(op)](op) for op in operations]])
+    except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
+        raise StoreValidationError(f"store: operation can not be encoded: {error}") from error
+
+
+def decode_payload(payload: bytes) -> Payload:
+    """Decode one record.
+
+    :raises StoreValidationError: bytes that are no payload, or an unknown operation.
+    """
+    try:
+        epoch, number, operations = cbor2.loads(payload)
+        decoded = [_decode(item) for item in operations]
+    except (cbor2.CBORError, ValueError, TypeError, RecursionError) as error:
+        raise StoreValidationError(f"store: no payload: {error}", field="payload") from error
+    if type(epoch) is not int or type(number) is not int:
+        raise StoreValidationError("store: no payload: epoch, number", field="payload")
+    return Payload(epoch, number, decoded)
+
+
+def encode_document(document: Mapping[str, Any]) -> bytes:
+    """The CBOR of one document.
+
+    :raises InvalidDocumentError: no mapping, or a member that CBOR does not know.
+    """
+    if not isinstance(document, Mapping):
+        raise InvalidDocumentError("store: document is not a mapping", field="document")
+    try:
+        return cbor2.dumps(dict(document))
+    except (cbor2.CBOREncodeError, UnicodeEncodeError, TypeError, RecursionError) as error:
+        raise InvalidDocumentError(
+            f"store: document can not be encoded: {error}", field="document"
+        ) from error
+
+
+def decode_document(data: bytes) -> dict[str, Any]:
+    """The document of its CBOR.
+
+    :raises StoreValidationError: bytes that are no document.
+    """
+    try:
+        document = cbor2.loads(data)
+    except (cbor2.CBORError, ValueError, TypeError, RecursionError) as error:
+        raise StoreValidationError(f"store: no document: {error}", field="document") from error
+    if not isinstance(document, dict):
+        raise StoreValidationError("store: no document", field="document")
+    return document
+
+
+def placed(payload: bytes, operations: Sequence[Operation]) -> Iterator[tuple[Operation, int]]:
+    """Each operation with the offset of its row or document in the payload (else 0).
+
+    An earlier copy of the same bytes may be found instead: read back, it is the same document.
+    """
+    position = 0
+    for operation in operations:
+        match operation:
+            case AppendRow(row=data) | Put(document=data):
+                position = payload.index(data, position)
+                yield operation, position
+                position += len(data)
+            case _:
+                yield operation, 0
+
+
+class TableIndex:
+    """Which documents exist and where they lie: all that is kept of a journal in memory.
+
+    A table exists from its first document on until it is dropped, also when it is empty.
+    """
+
+    __slots__ = ("tables",)
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[DocID, Location]] = {}
+
+    def apply(self, operations: Sequence[Operation], payload: bytes, offset: int) -> None:
+        """Apply one record whose payload lies at ``offset`` of the file."""
+        for operation, position in placed(payload, operations):
+            match operation:
+                case Put(table, doc_id, document):
+                    place = Location(offset + position, len(document))
+                    self.tables.setdefault(table, {})[doc_id] = place
+                case Remove(table, doc_id):
+                    self.tables.get(table, {}).pop(doc_id, None)
+                case DropTable(table):
+                    self.tables.pop(table, None)
+                case AppendRow() | Activate():
+                    # Event rows have an index of their own.
+                    pass
+
+
+_CODES: dict[type, Any] = {
+    AppendRow: lambda op: (APPEND_ROW, op.row),
+    Put: lambda op: (PUT, op.table, op.doc_id, op.document),
+    Remove: lambda op: (REMOVE, op.table, op.doc_id),
+    DropTable: lambda op: (DROP_TABLE, op.table),
+    Activate: lambda op: (ACTIVATE, op.epoch, op.timestamp),
+}
+
+
+def _decode(item: Any) -> Operation:
+    match item:
+        case [0, bytes(row)]:
+            return AppendRow(row)
+        case [1, str(table), int() | str() as doc_id, bytes(document)]:
+            return Put(table, doc_id, document)
+        case [2, str(table), int() | str() as doc_id]:
+            return Remove(table, doc_id)
+        case [3, str(table)]:
+            return DropTable(table)
+        case [4, int(epoch), str(timestamp)]:
+            return Activate(epoch, timestamp)
+        case _:
+            raise StoreValidationError("store: unknown operation", field="operation")

@@ -1,0 +1,338 @@
+"""The store of a home: one commit log, its sessions, and what the bus and the queries read.
+
+Opening takes the home's lock, replays what a crash left in the log and begins a new segment;
+closing completes every journal and leaves an empty one. Rules owned here: the layout and its
+modes, which segments may go, and how a follower's cursor is answered (03 7, 13, 14.1).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from ..actors.errors import SessionNotFoundError, StorageError, StoreClosedError
+from ..actors.model.ids import normalize_stored_session_id
+from .commit_log import CommitLog
+from .commits import Clock, Done, Durability, Post, Stream
+from .event_rows import EventRows
+from .failpoints import FailPoint, reach
+from .files import File, FileSystem, OsFileSystem
+from .journal import Journal, open_journal
+from .layout import EVENTS, STATE, Layout, segment_numbers, stream_name
+from .lockfile import HomeLock
+from .materialiser import Materialiser
+from .native import NATIVE, Threads
+from .readonly import SessionReader
+from .replay import ReplayReport, replay_log
+from .segments import make_directories, next_segment
+from .session_store import SessionStore
+from .state_documents import StateDocuments
+from .stored_sessions import StoredSessions, session_not_found
+
+
+class RowsPage(NamedTuple):
+    """An answer to a follower: the next rows, and where the session stands.
+
+    ``reset`` says that the follower's cursor is not in this store; the rows then begin at the
+    first row of the latest epoch that the store shares with the cursor (else at the first row).
+    """
+
+    rows: list[bytes]
+    head_epoch: int
+    head_sequence: int
+    reset: bool
+
+
+def new_event_id() -> str:
+    """``ev-`` and 16 hexadecimal digits."""
+    return f"ev-{secrets.token_hex(8)}"
+
+
+def utc_now() -> datetime:
+    """The time of day."""
+    return datetime.now(UTC)
+
+
+class HomeStore:
+    """The one writer of a home. Methods are for the hub's thread; readers for any."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        fs: FileSystem,
+        lock: HomeLock,
+        report: ReplayReport,
+        segments: list[int],
+        log: CommitLog,
+        materialiser: Materialiser,
+        event_ids: Callable[[], str],
+        now: Callable[[], datetime],
+    ) -> None:
+        self.layout = layout
+        self.report = report
+        self._fs = fs
+        self._lock = lock
+        self._segments = segments
+        self._log = log
+        self._materialiser = materialiser
+        self._event_ids = event_ids
+        self._now = now
+        self._open: dict[str, SessionStore] = {}
+        self._incomplete: dict[str, Exception] = {}
+        self._stored = StoredSessions(layout, fs)
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        home: Path,
+        *,
+        post: Post,
+        durability: str = Durability.DEFAULT,
+        sync_interval: float = 0.05,
+        fs: FileSystem | None = None,
+        threads: Threads = NATIVE,
+        clock: Clock = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
+        event_ids: Callable[[], str] = new_event_id,
+    ) -> HomeStore:
+        """Open a home for writing, making it when it is missing.
+
+        :param post: runs a callable in the hub; called from native threads.
+        :param durability: ``default``, ``power`` or ``process`` (03 13).
+        :param sync_interval: seconds after which class P is synced.
+        :raises HomeInUseError: another runtime has it.
+        :raises StoreCorruptError: the log is damaged before whole records.
+        :raises StorageError: the home can not be made, read or written.
+        """
+        fs = fs or OsFileSystem()
+        layout = Layout(home.absolute())
+        make_directories(fs, layout)
+        lock = HomeLock.acquire(layout.lock)
+        try:
+            segments = segment_numbers(fs.names(layout.wal))
+            report = replay_log(fs, layout, segments)
+            reach(FailPoint.REPLAYED)
+            segment, segments = next_segment(fs, layout, segments, keep=bool(report.failed))
+        except OSError as error:
+            lock.release()
+            raise StorageError(f"open {home}: {error}", operation="open", path=str(home)) from error
+        except BaseException:
+            lock.release()
+            raise
+        materialiser = Materialiser(threads=threads, clock=clock, post=post)
+        log = CommitLog(
+            segment,
+            materialiser,
+            threads=threads,
+            clock=clock,
+            post=post,
+            durability=Durability(durability),
+            sync_interval=sync_interval,
+        )
+        return cls(layout, fs, lock, report, segments, log, materialiser, event_ids, now)
+
+    @property
+    def error(self) -> StorageError | None:
+        """Why the home takes no more writes, or why journals fall behind; else ``None``."""
+        return self._log.error or self._materialiser.error
+
+    @property
+    def log(self) -> CommitLog:
+        """The commit log, for its counters."""
+        return self._log
+
+    def open_session(
+        self, session_id: str, *, create: bool, done: Done | None = None
+    ) -> SessionStore:
+        """Open a session's store for writing: a new epoch of it.
+
+        :param create: make the session's directory and journals when they are missing.
+        :param done: told when the activation of the epoch is committed (class F).
+        :raises SessionNotFoundError: not there, and ``create`` is false; or no safe id.
+        :raises StoreCorruptError: a journal is damaged; it is left as it is.
+        :raises StorageError: it is open already, or its files can not be read or written.
+        """
+        self._require_open()
+        session_id = normalize_stored_session_id(session_id, "open")
+        if session_id in self._open:
+            raise StorageError(f'open "{session_id}": it is open', session_id=session_id)
+        if session_id in self._incomplete:
+            raise StorageError(
+                f'open "{session_id}": its journals are incomplete; reopen the home',
+                session_id=session_id,
+            ) from self._incomplete[session_id]
+        made = self._make_session(session_id, create)
+        self._stored.forget(session_id)
+        store = self._load(session_id, made)
+        self._open[session_id] = store
+        store.activate(done or _ignore)
+        return store
+
+    def reader(self, session_id: str) -> SessionReader:
+        """Read a session, live or stored; the caller closes the reader.
+
+        :raises SessionNotFoundError: no such session, or no safe id.
+        :raises StorageError: its journal can not be read.
+        """
+        session_id = normalize_stored_session_id(session_id, "read")
+        live = self._open.get(session_id)
+        return self._stored.open(session_id) if live is None else live.reader()
+
+    def session_ids(self) -> list[str]:
+        """The ids of all stored sessions, sorted."""
+        return self._stored.ids()
+
+    def head(self, session_id: str) -> tuple[int, int]:
+        """The cursor after everything committed; ``(0, 0)`` for a session without a journal.
+
+        :raises SessionNotFoundError: no such session.
+        :raises StorageError: its journal can not be read.
+        """
+        session_id = normalize_stored_session_id(session_id, "read")
+        live = self._open.get(session_id)
+        return self._stored.head(session_id) if live is None else live.head()
+
+    def heads(self) -> dict[str, tuple[int, int]]:
+        """The head of every stored session that can be read, by id."""
+        heads = {}
+        for session_id in self.session_ids():
+            try:
+                heads[session_id] = self.head(session_id)
+            except (StorageError, SessionNotFoundError):
+                # A damaged or just deleted session must not hide the others from a subscriber.
+                continue
+        return heads
+
+    def rows_after(self, session_id: str, epoch: int, sequence: int, bytes_max: int) -> RowsPage:
+        """The next rows for a follower whose cursor is ``(epoch, sequence)``.
+
+        ``(0, 0)`` is the beginning. Committed rows only; at least one if there is one.
+
+        :raises SessionNotFoundError: no such session.
+        :raises StorageError: its journal can not be read.
+        """
+        session_id = normalize_stored_session_id(session_id, "read")
+        source: SessionStore | SessionReader | None = self._open.get(session_id)
+        if source is None:
+            source = self._stored.cached(session_id)
+        head_epoch, head_sequence = source.head()
+        place = source.resolve(epoch, sequence)
+        rows = source.rows_after(place.sequence, bytes_max=bytes_max, until=head_sequence)
+        return RowsPage(rows, head_epoch, head_sequence, place.reset)
+
+    def close(self) -> None:
+        """Write, complete and sync everything and release the lock; waits. Twice is once.
+
+        Sessions still open are closed: their stores answer :class:`StoreClosedError` as soon as
+        the hub has run what was posted.
+
+        :raises StorageError: something could not be written or synced; the log keeps it, and the
+            next open brings it back.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        for store in list(self._open.values()):
+            if not store.is_closing:
+                store.close(_ignore)
+        errors = [error for error in (_failure(self._log.close),) if error]
+        errors += [error for error in (_failure(self._materialiser.close),) if error]
+        try:
+            if not errors and not self.report.failed:
+                segment, _ = next_segment(self._fs, self.layout, self._segments, keep=False)
+                segment.close()
+        except OSError as error:
+            errors.append(StorageError(f"close {self.layout.home}: {error}", operation="close"))
+        finally:
+            self._lock.release()
+        if errors:
+            raise errors[0]
+
+    def _make_session(self, session_id: str, create: bool) -> bool:
+        directory = self.layout.session(session_id)
+        if not create and not self._fs.exists(directory):
+            raise session_not_found(session_id, "open")
+        try:
+            return self._fs.make_directory(directory)
+        except OSError as error:
+            raise StorageError(f"make {directory}: {error}", session_id=session_id) from error
+
+    def _load(self, session_id: str, made: bool) -> SessionStore:
+        rows = EventRows(session_id, *self._place(session_id, EVENTS))
+        state = StateDocuments(*self._place(session_id, STATE))
+        events_journal = self._journal(session_id, EVENTS, rows.path, rows.replay)
+        try:
+            state_journal = self._journal(session_id, STATE, state.path, state.replay)
+        except BaseException:
+            events_journal.close()
+            raise
+        rows.end, state.end = events_journal.end, state_journal.end
+        streams = (
+            Stream(stream_name(session_id, EVENTS), rows.path, rows.end),
+            Stream(stream_name(session_id, STATE), state.path, state.end),
+        )
+        directory, fs = self.layout.session(session_id), self._fs
+        new = made or not events_journal.report.records
+
+        def prepare() -> None:
+            # The names must be on the medium before anything in the log counts on them.
+            fs.sync_directory(directory)
+            fs.sync_directory(self.layout.sessions)
+
+        store = SessionStore(
+            rows=rows,
+            state=state,
+            log=self._log,
+            materialiser=self._materialiser,
+            streams=streams,
+            report=events_journal.report,
+            event_ids=self._event_ids,
+            now=self._now,
+            prepare=prepare if new else None,
+            closed=self._session_closed,
+        )
+        for stream, journal in zip(streams, (events_journal, state_journal), strict=True):
+            stream.on_materialised = store.trim
+            self._materialiser.adopt(stream, journal)
+        return store
+
+    def _journal(
+        self, session_id: str, kind: str, path: str, replay: Callable[[int, bytes], None]
+    ) -> Journal:
+        return open_journal(
+            self._fs, path, kind=kind, name=session_id, replay=replay, sync_name=False
+        )
+
+    def _place(self, session_id: str, kind: str) -> tuple[str, Callable[[], File]]:
+        path = self.layout.journal(session_id, kind)
+        return path, lambda: self._fs.open_read(path)
+
+    def _session_closed(
+        self, session_id: str, head: tuple[int, int], error: Exception | None
+    ) -> None:
+        del self._open[session_id]
+        if error is None:
+            self._stored.remember(session_id, head)
+        else:
+            self._incomplete[session_id] = error
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError("the home is closed", operation="open")
+
+
+def _failure(close: Callable[[], None]) -> StorageError | None:
+    try:
+        close()
+    except StorageError as error:
+        return error
+    return None
+
+
+def _ignore(error: Exception | None) -> None:
+    """The outcome shows elsewhere: later submits and ``HomeStore.error`` carry it."""

@@ -1,0 +1,202 @@
+"""After a crash: bring the journals up to what the commit log holds (03 13).
+
+Two passes over the segments: the first finds where each stream's records of its present file
+begin, the second copies what the file lacks. Rules owned here:
+
+- Numbers a journal already holds are skipped; it takes the next number only.
+- Records of a session whose directory is gone are dropped. A number that does not go up belongs
+  to a session made anew under an old id: what came before it is dropped too.
+- A journal that can not be brought up to date stands in the report, and its segments stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..actors.errors import StorageError, StoreCorruptError
+from .files import FileSystem
+from .format.cbor_items import read_unsigned
+from .format.commits import decode_commit
+from .journal import Journal, RecoveryReport, open_journal, read_journal
+from .layout import LOG, Layout, stream_owner
+
+COPY_BYTES = 1024 * 1024
+"""Bytes of records held for one journal before they are written."""
+_PAYLOAD_HEAD = 0x83
+"""The head byte of an array of three."""
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What a replay did.
+
+    :param commits: log records read.
+    :param copied: journal records that a journal lacked.
+    :param dropped: journal records of sessions that are gone.
+    :param torn_bytes: bytes of a cut write at the end of the log.
+    :param recovered: journals that were written to.
+    :param failed: journals that could not be brought up to date, and why.
+    """
+
+    commits: int = 0
+    copied: int = 0
+    dropped: int = 0
+    torn_bytes: int = 0
+    recovered: list[RecoveryReport] = field(default_factory=list)
+    failed: dict[str, StorageError] = field(default_factory=dict)
+
+
+class _Target:
+    """One journal being brought up to date."""
+
+    def __init__(self, fs: FileSystem, path: str, stream: str) -> None:
+        self.held = 0
+        self.waiting: list[bytes] = []
+        self.bytes = 0
+        kind, name = stream_owner(stream)
+        self.journal: Journal = open_journal(fs, path, kind=kind, name=name, replay=self._hold)
+
+    def _hold(self, offset: int, payload: bytes) -> None:
+        self.held = record_number(payload)
+
+    def copy(self, number: int, payload: bytes) -> bool:
+        """Take one record; whether the file lacked it."""
+        if number <= self.held:
+            return False
+        if number != self.held + 1:
+            raise StoreCorruptError(
+                f"{self.journal.path} lacks record {self.held + 1}",
+                path=self.journal.path,
+                offset=self.journal.end,
+            )
+        self.held = number
+        self.waiting.append(payload)
+        self.bytes += len(payload)
+        if self.bytes >= COPY_BYTES:
+            self.flush()
+        return True
+
+    def flush(self) -> None:
+        if self.waiting:
+            self.journal.append(self.waiting)
+            self.journal.park()
+            self.waiting, self.bytes = [], 0
+
+
+def record_number(payload: bytes) -> int:
+    """The number of a journal record, without decoding the rest.
+
+    :raises StoreValidationError: no payload.
+    """
+    if payload[0] != _PAYLOAD_HEAD:
+        raise StoreCorruptError("store: no payload")
+    _, offset = read_unsigned(payload, 1)
+    return read_unsigned(payload, offset)[0]
+
+
+def replay_log(fs: FileSystem, layout: Layout, segments: list[int]) -> ReplayReport:
+    """Bring every journal up to date and sync it.
+
+    :param segments: numbers of the segments, ascending.
+    :raises StoreCorruptError: a segment is damaged before whole records; nothing was changed.
+    :raises StorageError: a segment can not be read.
+    """
+    report = ReplayReport()
+    begins = _Begins(report)
+    for number in segments:
+        _read_segment(fs, layout, number, begins.visit, report)
+    copies = _Copies(fs, layout, begins.positions, report)
+    for number in segments:
+        _read_segment(fs, layout, number, copies.visit)
+    copies.complete()
+    return report
+
+
+class _Begins:
+    """First pass: for each stream the position of its last record whose number does not go up."""
+
+    def __init__(self, report: ReplayReport) -> None:
+        self.positions: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+        self._position = 0
+        self._report = report
+
+    def visit(self, parts: list[tuple[str, bytes]]) -> None:
+        self._report.commits += 1
+        for stream, payload in parts:
+            number = record_number(payload)
+            if number <= self._last.get(stream, 0) or stream not in self.positions:
+                self.positions[stream] = self._position
+            self._last[stream] = number
+            self._position += 1
+
+
+class _Copies:
+    """Second pass: give each journal the records it lacks."""
+
+    def __init__(
+        self, fs: FileSystem, layout: Layout, begins: dict[str, int], report: ReplayReport
+    ) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._begins = begins
+        self._report = report
+        self._targets: dict[str, _Target] = {}
+        self._position = 0
+
+    def visit(self, parts: list[tuple[str, bytes]]) -> None:
+        for stream, payload in parts:
+            old = self._position < self._begins[stream]
+            self._position += 1
+            if stream in self._report.failed:
+                continue
+            if old or not self._fs.exists(self._layout.directory_of(stream)):
+                self._report.dropped += 1
+                continue
+            try:
+                self._report.copied += self._target(stream).copy(record_number(payload), payload)
+            except StorageError as error:
+                self._report.failed[stream] = error
+
+    def complete(self) -> None:
+        for stream, target in self._targets.items():
+            try:
+                target.flush()
+                target.journal.sync()
+            except StorageError as error:
+                self._report.failed[stream] = error
+            target.journal.close()
+            self._report.recovered.append(target.journal.report)
+
+    def _target(self, stream: str) -> _Target:
+        target = self._targets.get(stream)
+        if target is None:
+            path = self._layout.stream_path(stream)
+            target = self._targets[stream] = _Target(self._fs, path, stream)
+            # Thousands of journals may be open at once otherwise.
+            target.journal.park()
+        return target
+
+
+def _read_segment(
+    fs: FileSystem,
+    layout: Layout,
+    number: int,
+    visit: Callable[[list[tuple[str, bytes]]], None],
+    report: ReplayReport | None = None,
+) -> None:
+    file, found = read_journal(
+        fs,
+        layout.segment(number),
+        kind=LOG,
+        name="",
+        replay=lambda _, payload: visit(decode_commit(payload)),
+    )
+    file.close()
+    if found.damage is not None:
+        raise StoreCorruptError(
+            f"{found.path} is damaged at byte {found.damage}", path=found.path, offset=found.damage
+        )
+    if report is not None:
+        report.torn_bytes += found.torn_bytes

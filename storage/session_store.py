@@ -1,0 +1,345 @@
+"""The writable store of one session, on the hub's side: nothing here waits (03 4, 13, 14).
+
+``submit`` assigns sequences and ids, encodes each row once and queues one commit; what comes of it
+arrives in the hub as a call of ``done``. Rules owned here:
+
+- sequence = last + 1; ids are new; a submit is all or nothing, its rows and its state documents.
+- After a failed commit every later submit in flight fails too, and the sequence goes back to the
+  last committed one; none of them was readable, so there is no gap.
+- A writable open is a new epoch. Until its activation is on the medium every submit is class F, so
+  that rows of an epoch that was lost can not be mistaken for rows of the next one.
+- Reads serve committed rows only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+from ..actors.errors import StoreClosedError, StoreValidationError
+from ..actors.model.event import NO_TIME, AgentEvent, SessionEvent
+from ..actors.model.query import EventQuery, TurnHistory
+from .commit_log import CommitLog
+from .commits import Done, Lane, Part, Stream
+from .event_rows import Cursor, EventRows
+from .format.operations import (
+    Activate,
+    AppendRow,
+    DocID,
+    Operation,
+    Put,
+    Remove,
+    encode_document,
+    encode_payload,
+)
+from .format.rows import encode_row
+from .format.times import time_text
+from .journal import RecoveryReport
+from .materialiser import Materialiser
+from .readonly import SessionReader
+from .state_documents import StateDocuments
+
+
+class StateOp(NamedTuple):
+    """One change of the state: put ``document``, or remove what is there when it is ``None``."""
+
+    table: str
+    doc_id: DocID
+    document: dict[str, Any] | None
+
+
+class StoredRow(NamedTuple):
+    """A row that was submitted: it is stored once ``done`` says so."""
+
+    sequence: int
+    epoch: int
+    id: str
+    row: bytes
+    event: AgentEvent
+
+
+class _InFlight(NamedTuple):
+    lane: Lane
+    rows: Sequence[bytes]
+    events: bytes | None
+    state: bytes | None
+    state_operations: Sequence[Operation]
+    done: Done
+
+
+class SessionStore:
+    """One open session. All methods but the reads are for the hub's thread."""
+
+    def __init__(
+        self,
+        *,
+        rows: EventRows,
+        state: StateDocuments,
+        log: CommitLog,
+        materialiser: Materialiser,
+        streams: tuple[Stream, Stream],
+        report: RecoveryReport,
+        event_ids: Callable[[], str],
+        now: Callable[[], datetime],
+        prepare: Callable[[], None] | None,
+        closed: Callable[[str, tuple[int, int], Exception | None], None],
+    ) -> None:
+        self.report = report
+        self._rows = rows
+        self._state = state
+        self._log = log
+        self._materialiser = materialiser
+        self._events_stream, self._state_stream = streams
+        self._event_ids = event_ids
+        self._now = now
+        self._prepare = prepare
+        self._on_closed = closed
+        self._reads = SessionReader(rows.session_id, rows, state)
+        self._epoch = rows.epoch + 1
+        self._activated = False
+        self._lane = Lane()
+        self._in_flight: deque[_InFlight] = deque()
+        self._sequence = rows.committed
+        self._events_number = rows.number
+        self._state_number = state.number
+        self._closing: list[Done] = []
+        self._finishing = False
+        self._closed = False
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._rows.session_id
+
+    @property
+    def path(self) -> str:
+        """The ``events.journal``."""
+        return self._rows.path
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed or bool(self._closing)
+
+    def epoch(self) -> int:
+        """The epoch of this activation."""
+        return self._epoch
+
+    def last_sequence(self) -> int:
+        """Sequence of the last committed row."""
+        return self._reads.last_sequence()
+
+    def reader(self) -> SessionReader:
+        """A reader of the live rows, closed on its own."""
+        self._reads.head()
+        return SessionReader(self.session_id, self._rows, self._state)
+
+    def activate(self, done: Done) -> None:
+        """Commit the activation record of this epoch (class F); the first submit."""
+        self.submit((), agent_name="", durable=True, done=done)
+
+    def submit(
+        self,
+        events: Sequence[AgentEvent],
+        *,
+        agent_name: str,
+        state_ops: Sequence[StateOp] = (),
+        durable: bool,
+        done: Done,
+    ) -> list[StoredRow]:
+        """Queue one commit of rows and state documents; returns the rows at once.
+
+        :param durable: class F (synced before ``done``), else class P (03 13).
+        :param done: called in the hub, in the order of submits, with ``None`` or the error.
+        :raises StoreValidationError: a blank turn id, type or agent name, or something that has
+            no stored form; nothing was assigned.
+        :raises StoreClosedError: the store is closing or closed.
+        :raises StoreSyncFailedError: an earlier sync failed.
+        :raises StoreOverloadedError: too many writes wait.
+        """
+        if self._closing or self._closed:
+            raise self._closed_error("record")
+        stored = self._encode(events, agent_name)
+        rows = [row.row for row in stored]
+        operations = _state_operations(state_ops)
+        events_payload = self._events_payload(rows)
+        state_payload = (
+            encode_payload(self._epoch, self._state_number + 1, operations) if operations else None
+        )
+        parts = []
+        if events_payload is not None:
+            parts.append(Part(self._events_stream, events_payload))
+        if state_payload is not None:
+            parts.append(Part(self._state_stream, state_payload))
+        entry = _InFlight(self._lane, rows, events_payload, state_payload, operations, done)
+        before = self._sequence, self._events_number, self._state_number
+        self._sequence += len(rows)
+        self._events_number += events_payload is not None
+        self._state_number += state_payload is not None
+        try:
+            self._queue(entry, parts, durable or not self._activated)
+        except BaseException:
+            self._sequence, self._events_number, self._state_number = before
+            raise
+        return stored
+
+    def close(self, done: Done) -> None:
+        """Write what was submitted, complete and sync this session's journals, then ``done``.
+
+        A second call after that succeeds at once.
+
+        :raises StoreClosedError: it is closing already.
+        """
+        if self._closed:
+            done(None)
+            return
+        if self._closing:
+            raise self._closed_error("close")
+        self._closing.append(done)
+        self._finish_when_idle()
+
+    # Reads.
+
+    def query(self, query: EventQuery) -> list[SessionEvent]:
+        """See :meth:`SessionReader.query`."""
+        return self._reads.query(query)
+
+    def history(self, query: EventQuery) -> list[TurnHistory]:
+        """See :meth:`SessionReader.history`."""
+        return self._reads.history(query)
+
+    def resolve(self, epoch: int, sequence: int) -> Cursor:
+        """See :meth:`SessionReader.resolve`."""
+        return self._reads.resolve(epoch, sequence)
+
+    def head(self) -> tuple[int, int]:
+        """The cursor after everything committed."""
+        return self._reads.head()
+
+    def rows_after(
+        self, sequence: int, *, bytes_max: int, until: int | None = None
+    ) -> list[bytes]:
+        """See :meth:`SessionReader.rows_after`."""
+        return self._reads.rows_after(sequence, bytes_max=bytes_max, until=until)
+
+    def state_document(self, table: str, doc_id: DocID) -> dict[str, Any] | None:
+        """See :meth:`SessionReader.state_document`."""
+        return self._reads.state_document(table, doc_id)
+
+    def state_documents(self, table: str) -> dict[DocID, dict[str, Any]]:
+        """See :meth:`SessionReader.state_documents`."""
+        return self._reads.state_documents(table)
+
+    # For the home.
+
+    def trim(self) -> None:
+        """Forget the bytes of what is in the files by now."""
+        self._rows.trim(self._events_stream.materialised)
+        self._state.trim(self._state_stream.materialised)
+
+    def _encode(self, events: Sequence[AgentEvent], agent_name: str) -> list[StoredRow]:
+        stored = []
+        sequence = self._sequence
+        for event in events:
+            _require("turn_id", event.turn_id)
+            _require("type", event.type)
+            _require("agent_name", agent_name)
+            sequence += 1
+            row_id = self._event_ids()
+            row = encode_row(
+                session_id=self.session_id,
+                epoch=self._epoch,
+                sequence=sequence,
+                id=row_id,
+                turn_id=event.turn_id,
+                type=event.type,
+                agent_name=agent_name,
+                timestamp=self._now() if event.timestamp == NO_TIME else event.timestamp,
+                event=event,
+            )
+            stored.append(StoredRow(sequence, self._epoch, row_id, row, event))
+        return stored
+
+    def _events_payload(self, rows: Sequence[bytes]) -> bytes | None:
+        operations: list[Operation] = [AppendRow(row) for row in rows]
+        if not self._activated:
+            operations.insert(0, Activate(self._epoch, time_text(self._now())))
+        if not operations:
+            return None
+        return encode_payload(self._epoch, self._events_number + 1, operations)
+
+    def _queue(self, entry: _InFlight, parts: Sequence[Part], durable: bool) -> None:
+        self._in_flight.append(entry)
+        try:
+            self._log.submit(
+                parts,
+                lane=entry.lane,
+                durable=durable,
+                done=partial(self._settled, entry),
+                prepare=None if self._activated else self._prepare,
+            )
+        except BaseException:
+            self._in_flight.pop()
+            raise
+
+    def _settled(self, entry: _InFlight, error: Exception | None) -> None:
+        """A commit is through, in the order of submits; called in the hub."""
+        self._in_flight.popleft()
+        if error is None:
+            self._commit(entry)
+        elif entry.lane is self._lane:
+            # The log refuses the rest of this lane; whatever is submitted from now on is new.
+            self._lane = Lane()
+            self._sequence = self._rows.committed
+            self._events_number = self._rows.number
+            self._state_number = self._state.number
+        entry.done(error)
+        self._finish_when_idle()
+
+    def _commit(self, entry: _InFlight) -> None:
+        if entry.events is not None:
+            self._activated = True
+            self._rows.commit(self._epoch, entry.events, entry.rows)
+        if entry.state is not None:
+            self._state.commit(entry.state, entry.state_operations)
+
+    def _finish_when_idle(self) -> None:
+        if self._closing and not self._finishing and not self._in_flight:
+            self._finishing = True
+            self._materialiser.finish(
+                (self._events_stream, self._state_stream), self._finished
+            )
+
+    def _finished(self, error: Exception | None) -> None:
+        self._closed = True
+        self.trim()
+        head = self._reads.head()
+        self._reads.close()
+        self._on_closed(self.session_id, head, error)
+        for done in self._closing:
+            done(error)
+        self._closing.clear()
+
+    def _closed_error(self, operation: str) -> StoreClosedError:
+        return StoreClosedError(
+            f'{operation} "{self.session_id}": the store is closed',
+            session_id=self.session_id,
+            operation=operation,
+        )
+
+
+def _require(field: str, value: str) -> None:
+    if not value.strip():
+        raise StoreValidationError(f"store: event {field} is required", field=field)
+
+
+def _state_operations(state_ops: Sequence[StateOp]) -> list[Operation]:
+    return [
+        Remove(table, doc_id)
+        if document is None
+        else Put(table, doc_id, encode_document(document))
+        for table, doc_id, document in state_ops
+    ]

@@ -1,0 +1,98 @@
+"""The documents of one ``state.journal``: queue, permissions, health, generation (03 14.2).
+
+Memory holds where each document lies; the bytes only of those that are committed and not yet in
+the file. As with event rows, one thread changes this object and any may read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..actors.errors import StoreValidationError
+from .files import File
+from .format.operations import (
+    DocID,
+    Location,
+    Operation,
+    Put,
+    TableIndex,
+    decode_document,
+    decode_payload,
+)
+from .format.records import FRAME_BYTES
+from .journal import read_exactly
+
+
+class StateDocuments:
+    """The tables of one session's state."""
+
+    def __init__(self, path: str, open_file: Callable[[], File]) -> None:
+        """:param open_file: opens the journal for reading; the file is closed after each read."""
+        self.path = path
+        self._open_file = open_file
+        self._index = TableIndex()
+        self._recent: dict[int, bytes] = {}  # by offset in the file
+        self.number = 0
+        """Number of the last committed record."""
+        self.end = 0
+        """Length the journal has, or will have, with every committed record in it."""
+
+    def replay(self, offset: int, payload: bytes) -> None:
+        """Take in one record of the file.
+
+        :raises StoreValidationError: a record out of order.
+        """
+        _, number, operations = decode_payload(payload)
+        if number != self.number + 1:
+            raise StoreValidationError(f"store: record {number} after {self.number}")
+        self.number = number
+        self._index.apply(operations, payload, offset)
+        self.end = offset + len(payload)
+
+    def commit(self, payload: bytes, operations: Sequence[Operation]) -> None:
+        """Take in one record that the log has committed and the file will get."""
+        self.number += 1
+        offset = self.end + FRAME_BYTES
+        # The bytes first: a reader that finds the place must find them too.
+        position = 0
+        for operation in operations:
+            if isinstance(operation, Put):
+                position = payload.index(operation.document, position)
+                self._recent[offset + position] = operation.document
+                position += len(operation.document)
+        self._index.apply(operations, payload, offset)
+        self.end = offset + len(payload)
+
+    def trim(self, materialised: int) -> None:
+        """Forget the bytes of documents that lie before ``materialised`` in the file."""
+        while self._recent:
+            offset = next(iter(self._recent))
+            if offset + len(self._recent[offset]) > materialised:
+                return
+            del self._recent[offset]
+
+    def document(self, table: str, doc_id: DocID) -> dict[str, Any] | None:
+        """A committed document, or ``None``."""
+        place = self._index.tables.get(table, {}).get(doc_id)
+        return None if place is None else next(iter(self._read([place])))
+
+    def documents(self, table: str) -> dict[DocID, dict[str, Any]]:
+        """All committed documents of a table by id, in the order their ids were first put."""
+        places = dict(self._index.tables.get(table, {}))
+        return dict(zip(places, self._read(list(places.values())), strict=True))
+
+    def _read(self, places: Sequence[Location]) -> list[dict[str, Any]]:
+        file: File | None = None
+        documents = []
+        try:
+            for offset, size in places:
+                data = self._recent.get(offset)
+                if data is None:
+                    file = file or self._open_file()
+                    data = read_exactly(file, self.path, offset, size)
+                documents.append(decode_document(data))
+        finally:
+            if file is not None:
+                file.close()
+        return documents
