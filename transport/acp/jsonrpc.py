@@ -59,8 +59,7 @@ class Notification:
     params: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateSeen:
+class UpdateSeen(msgspec.Struct, frozen=True, gc=False):
     """A ``session/update`` notification, the one message that comes in floods."""
 
     session_id: str
