@@ -1,1 +1,24 @@
-"""The command line."""
+"""The command line: ``greenroom``.
+
+Exit codes: 0 done, 1 the agent or the session failed, 2 wrong usage, 3 not found, 4 in use or busy,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The console script; needs the ``cli`` extra."""
+    try:
+        import click  # noqa: F401
+    except ImportError:
+        sys.exit('greenroom: the command line needs its extra: pip install "greenroom[cli]"')
+    from .commands import greenroom
+
+    greenroom(prog_name="greenroom")
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ class MetaWriter:
         self._post = post
         self._next: SessionMeta | None = None
         self._waiting: list[GreenFuture[None]] = []
+        self._writing: list[GreenFuture[None]] = []
         self._busy = False
 
     def put(self, meta: SessionMeta) -> GreenFuture[None]:
@@ -37,18 +38,30 @@ class MetaWriter:
         self._start()
         return written
 
+    def flush(self) -> GreenFuture[None]:
+        """A future that is set once everything put so far is on disk."""
+        settled: GreenFuture[None] = GreenFuture()
+        if self._next is not None:
+            self._waiting.append(settled)
+        elif self._busy:
+            self._writing.append(settled)
+        else:
+            settled.set(None)
+        return settled
+
     def _start(self) -> None:
         if self._busy or self._next is None:
             return
         self._busy = True
         meta, self._next = self._next, None
-        waiting, self._waiting = self._waiting, []
+        self._writing, self._waiting = self._waiting, []
         write = self._worker.submit(write_meta, self._path, meta)
-        write.add_done_callback(lambda done: self._post(lambda: self._written(done, waiting)))
+        write.add_done_callback(lambda done: self._post(lambda: self._written(done)))
 
-    def _written(self, done: GreenFuture[None], waiting: list[GreenFuture[None]]) -> None:
+    def _written(self, done: GreenFuture[None]) -> None:
         self._busy = False
-        for future in waiting:
+        written, self._writing = self._writing, []
+        for future in written:
             try:
                 done.get()
             except Exception:

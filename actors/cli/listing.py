@@ -1,0 +1,72 @@
+"""``greenroom ls`` and ``greenroom agents``: what there is, without starting a runtime."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ...storage.meta import read_meta
+from ...transport.agent.presets import PRESETS, installed
+from ..core.recovery import classify_inactive_meta_for_recovery
+from ..errors import SessionError
+from ..manager.options import default_home
+from ..model.session import SessionMeta
+from .commands import echo_json
+
+
+def list_sessions(*, home: Path | None, as_json: bool) -> None:
+    """One line per session, oldest first.
+
+    Reads only the meta documents, which are replaced as a whole: safe beside a running runtime.
+    """
+    place = home or default_home()
+    owned = (place / "endpoints.json").exists()
+    found = [_shown(meta, owned) for meta in _metas(place / "sessions")]
+    for meta in sorted(found, key=lambda m: (m.created_at, m.id)):
+        if as_json:
+            echo_json(meta)
+        else:
+            reason = f" ({meta.stop_reason})" if meta.stop_reason else ""
+            when = meta.updated_at.astimezone().strftime("%Y-%m-%d %H:%M")
+            click.echo(f"{meta.id}  {meta.agent_name:<10} {when}  {meta.state}{reason}")
+    if not found and not as_json:
+        click.secho('no sessions yet; start one with: greenroom run "..."', dim=True, err=True)
+
+
+def _metas(sessions: Path) -> list[SessionMeta]:
+    metas: list[SessionMeta] = []
+    for path in sorted(sessions.glob("*/meta.json")):
+        try:
+            metas.append(read_meta(path))
+        except SessionError as error:
+            click.secho(f"skipped {path.parent.name}: {error}", fg="yellow", err=True)
+    return metas
+
+
+def _shown(meta: SessionMeta, owned: bool) -> SessionMeta:
+    """Without a runtime, a session that looks alive was cut off: show what a resume would see."""
+    if owned:
+        return meta
+    return classify_inactive_meta_for_recovery(datetime.now(UTC), meta)[0]
+
+
+def list_agents(*, as_json: bool) -> None:
+    """One line per known agent."""
+    for agent in PRESETS.values():
+        there = installed(agent)
+        if as_json:
+            echo_json(
+                {
+                    "name": agent.name,
+                    "installed": there,
+                    "command": agent.command,
+                    "description": agent.description,
+                    "install_hint": agent.install_hint,
+                }
+            )
+            continue
+        status = click.style("installed", fg="green") if there else "missing  "
+        hint = "" if there else click.style(f"  ({agent.install_hint})", dim=True)
+        click.echo(f"{agent.name:<10} {status}  {agent.description}{hint}")

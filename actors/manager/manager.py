@@ -1,0 +1,139 @@
+"""``SessionManager``: sessions for callers in any thread, in greenlets, and in asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ...transport.bus.publisher import Endpoints
+from ..runtime.hub import Hub
+from ..session.live import LiveSession
+from .handle import Session
+from .options import ManagerOptions, default_home
+from .runtime import CLOSE_TIMEOUT, Runtime
+from .surfaces import Verbs, awaitable, awaitable_session, blocking, blocking_session
+
+
+class SessionManager:
+    """Runs sessions in one home.
+
+    :param home: directory of everything stored; absent: ``$GREENROOM_HOME``, else the platform's
+        directory for a user's data. One runtime per home.
+    :param options: see :class:`ManagerOptions`: ``agents``, ``driver``, ``hub`` (``"own"``: a hub
+        in a thread of its own; ``"current"``: the hub of the calling gevent program),
+        ``durability``, ``session_busy_input_config``, ...
+    :raises HomeInUseError: another runtime owns the home.
+    :raises SessionValueError: an option that is not allowed.
+
+    Every method may be called from any thread and from any greenlet; :attr:`aio` has the same for
+    asyncio. As a context manager it closes itself.
+    """
+
+    def __init__(self, home: str | Path | None = None, **options: Any) -> None:
+        place = default_home() if home is None else Path(home).expanduser().absolute()
+        checked = ManagerOptions(home=place, **options)
+        self._owns_hub = checked.hub == "own"
+        self._hub = Hub.start() if self._owns_hub else Hub.current()
+        try:
+            self._runtime: Runtime = self._hub.call(Runtime, checked, self._hub)
+        except BaseException:
+            if self._owns_hub:
+                self._hub.close(CLOSE_TIMEOUT)
+            raise
+        self._verbs = Verbs(self._runtime)
+        self._closed = False
+        self.home = place
+        self.endpoints: Endpoints = self._runtime.publisher.endpoints
+        self.aio = AsyncSessionManager(self)
+
+    create = blocking_session(Verbs.create)
+    resume = blocking_session(Verbs.resume)
+    stop = blocking(Verbs.stop)
+    stop_with_cause = blocking(Verbs.stop_with_cause)
+    prompt = blocking(Verbs.prompt)
+    send_prompt = blocking(Verbs.send_prompt)
+    steer_prompt = blocking(Verbs.steer_prompt)
+    interrupt_prompt = blocking(Verbs.interrupt_prompt)
+    cancel_prompt = blocking(Verbs.cancel_prompt)
+    cancel_queued_prompt = blocking(Verbs.cancel_queued_prompt)
+    approve_permission = blocking(Verbs.approve_permission)
+    is_prompting = blocking(Verbs.is_prompting)
+    input_queue_summary = blocking(Verbs.input_queue_summary)
+    list = blocking(Verbs.list)
+    list_all = blocking(Verbs.list_all)
+    status = blocking(Verbs.status)
+    events = blocking(Verbs.events)
+    history = blocking(Verbs.history)
+    transcript = blocking(Verbs.transcript)
+
+    def get(self, session_id: str) -> Session | None:
+        """The handle of a live session, ``None`` when there is none; never raises."""
+        live = self._verbs.get(session_id)
+        return None if live is None else self._handle(live)
+
+    def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
+        """Stop every session and release the home; calling it again does nothing.
+
+        :param timeout: seconds for each session's stop.
+        :raises ExceptionGroup: sessions that did not stop cleanly; the home is released all the
+            same.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._hub.call(self._runtime.close, timeout)
+        finally:
+            if self._owns_hub:
+                self._hub.close(CLOSE_TIMEOUT)
+
+    def _handle(self, live: LiveSession) -> Session:
+        return Session(self, live)
+
+    def __enter__(self) -> SessionManager:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncSessionManager:
+    """The verbs of a manager for asyncio: same names, awaitable; streams are async iterators."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._manager = manager
+
+    create = awaitable_session(Verbs.create)
+    resume = awaitable_session(Verbs.resume)
+    stop = awaitable(Verbs.stop)
+    stop_with_cause = awaitable(Verbs.stop_with_cause)
+    prompt = awaitable(Verbs.prompt)
+    send_prompt = awaitable(Verbs.send_prompt)
+    steer_prompt = awaitable(Verbs.steer_prompt)
+    interrupt_prompt = awaitable(Verbs.interrupt_prompt)
+    cancel_prompt = awaitable(Verbs.cancel_prompt)
+    cancel_queued_prompt = awaitable(Verbs.cancel_queued_prompt)
+    approve_permission = awaitable(Verbs.approve_permission)
+    is_prompting = awaitable(Verbs.is_prompting)
+    input_queue_summary = awaitable(Verbs.input_queue_summary)
+    list = awaitable(Verbs.list)
+    list_all = awaitable(Verbs.list_all)
+    status = awaitable(Verbs.status)
+    events = awaitable(Verbs.events)
+    history = awaitable(Verbs.history)
+    transcript = awaitable(Verbs.transcript)
+
+    async def get(self, session_id: str) -> Session | None:
+        """The handle of a live session, ``None`` when there is none; never raises."""
+        return self._manager.get(session_id)
+
+    async def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
+        """:meth:`SessionManager.close` without holding up the event loop."""
+        await asyncio.to_thread(self._manager.close, timeout)

@@ -1,0 +1,73 @@
+"""What a manager is built with, checked once (01 5)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...transport.agent.protocol import AgentDriver
+from ..errors import SessionValueError
+from ..model.agent import AgentDef
+from ..model.ids import IDGenerator
+from ..model.settings import (
+    PROMPT_BUFFER_SIZE,
+    SessionBusyInputConfig,
+    SessionSupervisionConfig,
+)
+
+HOME_VARIABLE = "GREENROOM_HOME"
+DURABILITIES = ("default", "power", "process")
+HUBS = ("own", "current")
+
+
+def default_home() -> Path:
+    """``$GREENROOM_HOME``, else the platform's directory for a user's data."""
+    given = os.environ.get(HOME_VARIABLE, "").strip()
+    if given:
+        return Path(given).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "greenroom"
+    data = os.environ.get("XDG_DATA_HOME", "").strip()
+    return (Path(data) if data else Path.home() / ".local" / "share") / "greenroom"
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerOptions:
+    """The keywords of ``SessionManager(...)`` with their defaults filled in.
+
+    :raises SessionValueError: a value that is not allowed, named in the message.
+    """
+
+    home: Path
+    agents: Mapping[str, AgentDef | Sequence[str]] = field(default_factory=dict)
+    driver: AgentDriver | None = None
+    hub: str = "own"
+    durability: str = "default"
+    sync_interval: float = 0.05
+    prompt_buffer_size: int = PROMPT_BUFFER_SIZE
+    session_busy_input_config: SessionBusyInputConfig = field(
+        default_factory=SessionBusyInputConfig
+    )
+    session_supervision: SessionSupervisionConfig = field(
+        default_factory=SessionSupervisionConfig
+    )
+    session_id_generator: IDGenerator | None = None
+    turn_id_generator: IDGenerator | None = None
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("greenroom"))
+
+    def __post_init__(self) -> None:
+        if self.hub not in HUBS:
+            raise SessionValueError(f'hub: "{self.hub}" is not one of {", ".join(HUBS)}')
+        if self.durability not in DURABILITIES:
+            known = ", ".join(DURABILITIES)
+            raise SessionValueError(f'durability: "{self.durability}" is not one of {known}')
+        if self.sync_interval <= 0:
+            raise SessionValueError("sync_interval: must be more than 0 seconds")
+        if self.prompt_buffer_size <= 0:
+            object.__setattr__(self, "prompt_buffer_size", PROMPT_BUFFER_SIZE)
+        resolved = self.session_busy_input_config.resolved()
+        object.__setattr__(self, "session_busy_input_config", resolved)

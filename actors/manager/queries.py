@@ -1,0 +1,121 @@
+"""Verbs that read: snapshot and store, never the mailbox (01 15, 03 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from ...storage.format.transcript import UIMessage, to_ui_messages
+from ...storage.readonly import ReadOnlySessionStore
+from ...storage.session_store import SessionStore
+from ..errors import SessionError, SessionNotFoundError
+from ..model.event import SessionEvent
+from ..model.ids import normalize_stored_session_id
+from ..model.query import EventQuery, TurnHistory
+from ..model.session import SessionInfo
+from ..session.live import LiveSession, info_of
+from .group import VerbGroup
+
+R = TypeVar("R")
+Store = SessionStore | ReadOnlySessionStore
+
+
+class QueryVerbs(VerbGroup):
+    """Get, list, status, events, history, transcript."""
+
+    def get(self, session_id: str) -> LiveSession | None:
+        """The handle of a live session, ``None`` when there is none; never raises."""
+        return self._runtime.registry.get(str(session_id).strip())
+
+    def list(self) -> tuple[SessionInfo, ...]:
+        """The live sessions, oldest first."""
+        return tuple(live.info() for live in self._runtime.registry.all())
+
+    def list_all(self) -> tuple[SessionInfo, ...]:
+        """Live and stored sessions, oldest first; one with unreadable meta is logged and skipped."""
+        found = {live.id: live.info() for live in self._runtime.registry.all()}
+        for session_id in self._runtime.off_hub(self._runtime.home.session_ids):
+            if session_id in found:
+                continue
+            try:
+                found[session_id] = self.status(session_id)
+            except SessionNotFoundError:
+                continue
+            except SessionError as error:
+                self._runtime.logger.warning('list: session "%s": %s', session_id, error)
+        return tuple(sorted(found.values(), key=lambda info: (str(info.created_at), info.id)))
+
+    def status(self, session_id: str) -> SessionInfo:
+        """The snapshot of a session, live or stored.
+
+        :raises SessionNotFoundError: no such session.
+        """
+        checked = normalize_stored_session_id(session_id, "status")
+        live = self._runtime.registry.get(checked)
+        if live is not None:
+            return live.info()
+        meta = self._runtime.read_meta(checked, "status")
+        root = self._runtime.off_hub(self._runtime.workspaces.root_of, meta.workspace_id)
+        return info_of(meta, root)
+
+    def events(
+        self,
+        session_id: str,
+        *,
+        type: str = "",
+        agent_name: str = "",
+        turn_id: str = "",
+        since: datetime | None = None,
+        limit: int = 0,
+        after_sequence: int = 0,
+        order: str = "tail",
+    ) -> tuple[SessionEvent, ...]:
+        """Stored events, oldest first (03 7).
+
+        :param limit: at most this many; 0 is all. ``order`` says which end they are taken from.
+        :param after_sequence: only later ones.
+        :raises SessionNotFoundError: no such session.
+        :raises StoreValidationError: a negative limit or cursor, or an unknown order.
+        """
+        query = EventQuery(
+            type=type,
+            agent_name=agent_name,
+            turn_id=turn_id,
+            since=since,
+            limit=limit,
+            after_sequence=after_sequence,
+            order=order,
+        )
+        return tuple(self._read(session_id, "events", lambda store: store.query(query)))
+
+    def history(self, session_id: str, *, limit: int = 0) -> tuple[TurnHistory, ...]:
+        """Stored events grouped by turn, in order of each turn's first row (03 7).
+
+        :raises SessionNotFoundError: no such session.
+        """
+        query = EventQuery(limit=limit)
+        return tuple(self._read(session_id, "history", lambda store: store.history(query)))
+
+    def transcript(self, session_id: str) -> tuple[UIMessage, ...]:
+        """The conversation as UI messages (03 8).
+
+        :raises SessionNotFoundError: no such session.
+        """
+        everything = EventQuery()
+        return tuple(
+            self._read(
+                session_id, "transcript", lambda store: to_ui_messages(store.query(everything))
+            )
+        )
+
+    def _read(self, session_id: str, operation: str, read: Callable[[Store], R]) -> R:
+        checked = normalize_stored_session_id(session_id, operation)
+        if self._runtime.registry.get(checked) is None:
+            self._runtime.read_meta(checked, operation)
+        store = self._runtime.home.reader(checked)
+        try:
+            return self._runtime.off_hub(read, store)
+        finally:
+            if isinstance(store, ReadOnlySessionStore):
+                store.close()

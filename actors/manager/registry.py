@@ -1,0 +1,61 @@
+"""Which sessions live, and which ids are being started: maps, and nothing that waits (01 6)."""
+
+from __future__ import annotations
+
+from ..errors import SessionNotActiveError
+from ..runtime.future import GreenFuture
+from ..session.live import LiveSession
+
+
+class Registry:
+    """The live sessions of one runtime; used in its hub only."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, LiveSession] = {}
+        self._pending: dict[str, GreenFuture[None]] = {}
+
+    def reserve(self, session_id: str) -> None:
+        """Claim an id for a start.
+
+        :raises SessionNotActiveError: the id is live, or another start of it is under way.
+        """
+        for where, what in ((self._sessions, "active"), (self._pending, "starting")):
+            if session_id in where:
+                raise SessionNotActiveError(
+                    f'session "{session_id}" is already {what}', session_id=session_id, state=what
+                )
+        self._pending[session_id] = GreenFuture()
+
+    def activate(self, live: LiveSession) -> None:
+        """The start succeeded: the session is visible from here on."""
+        self._sessions[live.id] = live
+        self.release(live.id)
+        live.retired.add_done_callback(lambda _: self._remove(live))
+
+    def release(self, session_id: str) -> None:
+        """The start is over, one way or the other."""
+        pending = self._pending.pop(session_id, None)
+        if pending is not None:
+            pending.set(None)
+
+    def get(self, session_id: str) -> LiveSession | None:
+        """The live session of an id."""
+        return self._sessions.get(session_id)
+
+    def pending(self, session_id: str) -> GreenFuture[None] | None:
+        """Set when the start that is under way is over; ``None`` when there is none."""
+        return self._pending.get(session_id)
+
+    def starts(self) -> list[GreenFuture[None]]:
+        """All starts under way."""
+        return list(self._pending.values())
+
+    def all(self) -> list[LiveSession]:
+        """The live sessions, oldest first (01 15.3)."""
+        return sorted(
+            self._sessions.values(), key=lambda live: (live.state.meta.created_at, live.id)
+        )
+
+    def _remove(self, live: LiveSession) -> None:
+        if self._sessions.get(live.id) is live:
+            del self._sessions[live.id]

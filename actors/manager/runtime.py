@@ -1,0 +1,203 @@
+"""Everything a manager owns, in the hub: home, worker, bus, driver, registry (01 5).
+
+Opened and closed as a whole; what the verbs share is here, what they do is in their groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pykka
+
+from ...storage.home import HomeStore
+from ...storage.meta import read_meta, write_meta
+from ...storage.session_store import SessionStore
+from ...transport.agent.driver import ACPDriver
+from ...transport.agent.protocol import AgentDriver
+from ...transport.bus.publisher import Publisher
+from ..core.inputs import StopRequested
+from ..core.recovery import classify_inactive_meta_for_recovery
+from ..errors import SessionNotActiveError, SessionNotFoundError
+from ..model.ids import normalize_stored_session_id
+from ..model.session import SessionMeta, StopCause
+from ..runtime.clock import GeventClock
+from ..runtime.future import GreenFuture
+from ..runtime.hub import Hub
+from ..runtime.native import NativeWorker
+from ..session.live import LiveSession
+from ..session.meta_writer import MetaWriter
+from ..session.ports import SessionPorts
+from ..session.startup import StartPlan
+from .options import ManagerOptions
+from .registry import Registry
+from .workspaces import DirectoryWorkspaces
+
+CATALOG_FILE = "catalog.journal"
+META_FILE = "meta.json"
+CLOSE_TIMEOUT = 10.0
+"""Seconds ``close()`` gives its sessions by default; the agents' escalation fits in."""
+
+T = TypeVar("T")
+
+
+class Runtime:
+    """One open home. Every method runs in the hub.
+
+    :param hub: where everything lives.
+    :raises HomeInUseError: another runtime owns the home.
+    """
+
+    def __init__(self, options: ManagerOptions, hub: Hub) -> None:
+        self.options = options
+        self.hub = hub
+        self.logger = options.logger
+        self.clock = GeventClock(hub)
+        self.registry = Registry()
+        self.closing = False
+        with contextlib.ExitStack() as undo:
+            self.home = HomeStore.open(
+                options.home,
+                post=hub.post,
+                durability=options.durability,
+                sync_interval=options.sync_interval,
+            )
+            undo.callback(self.home.close)
+            self.worker = NativeWorker("greenroom-files")
+            undo.callback(self.worker.close, CLOSE_TIMEOUT)
+            self.workspaces = DirectoryWorkspaces(options.home / CATALOG_FILE)
+            undo.callback(self.workspaces.close)
+            self.publisher = Publisher(options.home, source=self.home, logger=self.logger)
+            self.publisher.open()
+            undo.callback(self.publisher.close)
+            self.driver: AgentDriver = options.driver or ACPDriver()
+            self._undo = undo.pop_all()
+
+    def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
+        """Stop every session at once, then close what was opened, newest first.
+
+        :raises ExceptionGroup: sessions that did not stop cleanly; the home is closed all the same.
+        """
+        if self.closing:
+            return
+        self.closing = True
+        errors: list[Exception] = []
+        for start in self.registry.starts():
+            with contextlib.suppress(pykka.Timeout):
+                start.get(timeout=timeout)
+        stops = [(live, self._shut_down(live, timeout)) for live in self.registry.all()]
+        for live, stop in stops:
+            try:
+                stop.get(timeout=timeout)
+            except SessionNotFoundError:
+                continue
+            except Exception as error:
+                error.add_note(f'while stopping session "{live.id}"')
+                errors.append(error)
+        self._undo.close()
+        if errors:
+            raise ExceptionGroup("close: sessions did not stop cleanly", errors)
+
+    @staticmethod
+    def _shut_down(live: LiveSession, timeout: float | None) -> GreenFuture[Any]:
+        return live.ask(
+            lambda ask: StopRequested(ask, StopCause.SHUTDOWN, "daemon shutdown", timeout)
+        )
+
+    def off_hub(self, work: Callable[..., T], *args: Any) -> T:
+        """Do blocking file work in the worker thread; other greenlets go on meanwhile."""
+        result: T = self.worker.submit(work, *args).get()
+        return result
+
+    def ports_for(self, plan: StartPlan, store: SessionStore) -> SessionPorts:
+        """The world of one session."""
+        path = plan.directory / META_FILE
+        return SessionPorts(
+            session_id=plan.meta.id,
+            agent_name=plan.meta.agent_name,
+            store=store,
+            meta_writer=MetaWriter(path, self.worker, self.hub.post),
+            driver=self.driver,
+            clock=self.clock,
+            timers=self.clock,
+            publish=self.publisher.publish,
+            logger=self.logger,
+            stream_size=self.options.prompt_buffer_size,
+        )
+
+    def live(self, session_id: str, operation: str) -> LiveSession:
+        """The live session of an id.
+
+        :raises SessionValueError: blank.
+        :raises SessionNotActiveError: known, but nobody runs it.
+        :raises SessionNotFoundError: unknown.
+        """
+        checked = normalize_stored_session_id(session_id, operation)
+        found = self.registry.get(checked)
+        if found is not None:
+            return found
+        meta = self.read_meta(checked, operation)
+        raise SessionNotActiveError(
+            f'{operation}: session "{checked}" is not active ({meta.state}); resume it first',
+            session_id=checked,
+            operation=operation,
+            state=meta.state,
+        )
+
+    def read_meta(self, session_id: str, operation: str) -> SessionMeta:
+        """The meta of a session; one that nobody runs is reclassified and repaired (01 15.1, 16).
+
+        :raises SessionNotFoundError: there is no such session.
+        """
+        path = self.options.home / "sessions" / session_id / META_FILE
+        try:
+            meta: SessionMeta = self.off_hub(read_meta, path)
+        except SessionNotFoundError as error:
+            raise SessionNotFoundError(
+                f'{operation}: session "{session_id}" not found; `greenroom ls` lists them',
+                session_id=session_id,
+                operation=operation,
+            ) from error
+        if self.registry.get(session_id) or self.registry.pending(session_id):
+            return meta
+        pid = meta.liveness.subprocess_pid if meta.liveness else 0
+        now = self.clock.now()
+        recovered, changed = classify_inactive_meta_for_recovery(
+            now, meta, process_alive=process_alive(pid)
+        )
+        if changed:
+            self.logger.info(
+                'session.resume.crash_classified session_id="%s" reason=%s',
+                session_id,
+                recovered.stop_reason,
+            )
+            self.off_hub(write_meta, path, recovered)
+        return recovered
+
+
+def process_alive(pid: int) -> bool:
+    """Whether a process of that id runs (01 17)."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def answer(future: GreenFuture[T], timeout: float | None, operation: str) -> T:
+    """Wait for an answer.
+
+    :raises TimeoutError: none within ``timeout`` seconds; what was asked goes on.
+    """
+    try:
+        return future.get(timeout=timeout)
+    except pykka.Timeout:
+        raise TimeoutError(f"{operation}: no answer within {timeout} s") from None
+
+
