@@ -13,7 +13,7 @@ from pykka import Actor, ActorDeadError, Timeout
 from pykka.messages import _ActorStop
 
 from . import census
-from .cell import PROBE, Cell
+from .cell import Cell, Probe
 from .dispatcher import Dispatcher
 from .errors import StartFailedError
 from .future import GreenFuture
@@ -88,7 +88,7 @@ class GreenActor(Actor):
         """
         ref = cls.start(*args, **kwargs)
         try:
-            ref.ask(PROBE, timeout=timeout, lane=Lane.CONTROL)
+            ref.ask(Probe(), timeout=timeout, lane=Lane.CONTROL)
         except Timeout as error:
             ref.stop(block=False, lane=Lane.CONTROL)
             raise StartFailedError(ref.actor_urn) from error

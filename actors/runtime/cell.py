@@ -21,23 +21,27 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 from . import census
 from .deadletters import DeadLetter
 from .dispatcher import Dispatcher
-from .mailbox import Lane, Mailbox, Parcel
+from .mailbox import Mailbox, Parcel
 from .monitor import Down, DownReason, Monitor
 from .ref import GreenRef
 
 if TYPE_CHECKING:
     from .actor import GreenActor
 
-__all__ = ["PROBE", "Cell"]
+__all__ = ["Cell", "Probe"]
 
 # Pykka's logger and its wording, so that a host finds the same records in the same place.
 logger = logging.getLogger("pykka")
 
-PROBE = object()
-"""A message the cell answers with None itself; the answer says that ``on_start`` returned."""
+class Probe:
+    """A message the cell answers with None itself: ``on_start`` has returned."""
 
-_SPECIAL = frozenset({Parcel, ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop})
+    __slots__ = ()
+
+
 _PROXIED = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
+_KERNEL = frozenset({*_PROXIED, _ActorStop, Probe})
+_SPECIAL = frozenset({*_KERNEL, Parcel})
 
 _serials = itertools.count(1)
 _urn_prefix = ""
@@ -101,6 +105,10 @@ class Cell(Mailbox):
         """Let the actor run: ``on_start`` first, then its messages."""
         self.dispatcher.cells.add(self)
         self.dispatcher.schedule(self)
+
+    def run_now(self) -> None:
+        """Run in the turn of the calling greenlet, which waits for the answer."""
+        self.dispatcher.run_now(self)
 
     def run(self, quota: int) -> int:
         """Handle up to ``quota`` messages and return how many were.
@@ -183,17 +191,15 @@ class Cell(Mailbox):
             message, reply_to = item.message, item.reply_to
             if item.exempt:
                 self._exempt -= 1
-        kind = type(message)
-        if kind is _ActorStop:
-            self._stop(owner, reply_to)
-            return
         try:
-            if message is PROBE:
-                response = None
-            elif kind in _PROXIED:
-                response = owner._handle_receive(message)
-            else:
+            if type(message) not in _KERNEL:
                 response = owner.on_receive(message)
+            elif type(message) is _ActorStop:
+                return self._stop(owner, reply_to)
+            elif type(message) is Probe:
+                response = None
+            else:
+                response = owner._handle_receive(message)
         except BaseException as error:
             if reply_to is None:
                 self._crash(error)
@@ -201,7 +207,11 @@ class Cell(Mailbox):
                 self._fail_ask(owner, reply_to, error)
         else:
             if reply_to is not None:
-                self._contain(reply_to.set, response)
+                try:
+                    reply_to.set(response)
+                except BaseException as error:  # the asker has set it himself
+                    self._note(error)
+        return None
 
     def _fail_ask(self, owner: GreenActor, reply_to: Any, error: BaseException) -> None:
         if not isinstance(error, Exception):
@@ -305,8 +315,11 @@ class Cell(Mailbox):
         """Call what may not stop the actor's end: loggers and futures run code of others."""
         try:
             fn(*args)
-        except BaseException:
-            logging.getLogger(__name__).exception("could not finish a step of %s", self.ref)
+        except BaseException as error:
+            self._note(error)
+
+    def _note(self, error: BaseException) -> None:
+        logging.getLogger(__name__).error("a step of %s failed", self.ref, exc_info=error)
 
 
 def _log_unhandled(owner: GreenActor, error: BaseException) -> None:

@@ -108,6 +108,18 @@ class Dispatcher:
             self._kicked = True
             self._kick_callback = self._loop.run_callback(self._kick)
 
+    def can_lend(self) -> bool:
+        """Whether :meth:`run_now` may be called: nobody waits, and a worker is free."""
+        return not self._kicked and bool(self._idle) and not self._idle[-1].dead
+
+    def run_now(self, cell: Cell) -> None:
+        """Run an actor with the calling greenlet's turn, which is over: it waits for the answer.
+
+        The worker goes back to the hub, not to the caller, so the loop has its turn in between.
+        """
+        self._queue.append(cell)
+        self._idle.pop().switch(_GO)
+
     def _kick(self) -> None:
         """In the hub greenlet: let a worker have its turn."""
         self._kicked = False
@@ -125,15 +137,15 @@ class Dispatcher:
         worker.switch()
 
     def _work(self) -> None:
-        worker = getcurrent()
+        worker, idle, hub = getcurrent(), self._idle, self._hub
         try:
             while True:
                 self._turn()
-                if len(self._idle) >= IDLE_WORKERS_MAX or self.inlet.closed:
+                if len(idle) >= IDLE_WORKERS_MAX or self.inlet.closed:
                     return
-                self._idle.append(worker)
+                idle.append(worker)
                 # Something a handler left behind may still switch to this greenlet: go back.
-                while self._hub.switch() is not _GO:
+                while hub.switch() is not _GO:
                     pass
         except GreenletExit:
             return  # killed while idle, by somebody who remembered the greenlet of a handler
@@ -142,14 +154,14 @@ class Dispatcher:
             logger.exception("an idle worker was ended by an exception")
         finally:
             self._workers -= 1
-            if worker in self._idle:
-                self._idle.remove(worker)
+            if worker in idle:
+                idle.remove(worker)
             self.inlet.leave(worker)
 
     def _turn(self) -> None:
         queue = self._queue
-        looked = monotonic()
-        deadline = looked + TURN_BUDGET_S
+        # The clock starts after the first message: most turns have no second one.
+        deadline = looked = 0.0
         quota = 1
         while queue:
             cell = queue.popleft()
@@ -160,11 +172,15 @@ class Dispatcher:
             quota -= cell.run(quota)
             if cell.scheduled:
                 queue.append(cell)
-            if quota <= 0:
+            if quota <= 0 and queue:
                 now = monotonic()
-                if now >= deadline:
+                if not deadline:
+                    deadline = now + TURN_BUDGET_S
+                    quota = 1
+                elif now >= deadline:
                     break
-                quota = CHECK_EVERY if now - looked < SLOW_CHECK_S else 1
+                else:
+                    quota = CHECK_EVERY if now - looked < SLOW_CHECK_S else 1
                 looked = now
         if queue:
             self._kick_after_poll()

@@ -15,12 +15,13 @@ import logging
 import queue
 import sys
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar, cast
 
 from gevent._hub_local import get_hub_if_exists
-from gevent.hub import Waiter
+from greenlet import getcurrent
 from pykka import Future, Timeout
 
 from .originals import Lock, acquire, get_ident
@@ -36,6 +37,8 @@ R = TypeVar("R")
 
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 Callback = Callable[[Any], object]
+Waking = tuple[Callable[[], object], Any, int]
+"""How to wake a greenlet: its sleep's end, its hub's loop, the ident of its thread."""
 
 _UNSET: Any = object()
 
@@ -48,6 +51,7 @@ class GreenFuture(Future[T]):
 
     # Class-level defaults instead of an ``__init__``: creating one costs a bare allocation.
     _outcome: tuple[Any, ExcInfo | None] | None = None
+    _first: Waking | None = None
     _waiters: list[Callback] | None = None
     _sources: tuple[Future[Any], ...] = ()
     _get_hook: Callable[[float | None], T] | None = None
@@ -93,7 +97,17 @@ class GreenFuture(Future[T]):
 
         :raises queue.Full: a result, an exception or a get hook is set already.
         """
-        self._settle((value, None))
+        # The same as _settle(), written out: this is what every answer goes through.
+        outcome = (value, None)
+        if (
+            self._get_hook is not None
+            or self.__dict__.setdefault("_outcome", outcome) is not outcome
+        ):
+            raise queue.Full
+        if self._first is not None:
+            _wake(*self._first)
+        if self._waiters is not None:
+            self._call_waiters()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Set an exception, to be raised by :meth:`get`.
@@ -169,6 +183,8 @@ class GreenFuture(Future[T]):
             or self.__dict__.setdefault("_outcome", outcome) is not outcome
         ):
             raise queue.Full
+        if self._first is not None:
+            _wake(*self._first)
         if self._waiters is not None:
             self._call_waiters()
 
@@ -217,19 +233,43 @@ class GreenFuture(Future[T]):
             _call(fn, self)
 
     def _drop_waiter(self, fn: Callback) -> None:
-        try:
+        with suppress(ValueError):  # it was called meanwhile
             cast("list[Callback]", self._waiters).remove(fn)
-        except ValueError:
-            pass  # it was called meanwhile
 
-    def _wait(self, timeout: float | None) -> None:
+    def _wait(self, timeout: float | None, lend: Callable[[], object] | None = None) -> None:
+        """Wait for the result, or for the time to be over.
+
+        :param lend: instead of the hub, where this greenlet switches to; it must see to it that
+            the hub has its turn soon. Only in a hub's thread and without a timeout.
+        """
         if timeout is not None and timeout <= 0:
             return
         hub = get_hub_if_exists()
         if hub is None:
             self._wait_in_thread(timeout)
-        else:
-            self._wait_in_hub(hub, timeout)
+            return
+        sleep = Sleep()
+        sleep.greenlet = getcurrent()
+        sleep.alarm = None
+        loop = hub.loop
+        waking = (sleep.end, loop, hub.thread_ident)
+        if self.__dict__.setdefault("_first", waking) is not waking:
+            self._wait_behind(hub, sleep, waking, timeout)
+            return
+        loop.ref()  # only a foreign thread may be left to wake us: the loop must not run out
+        try:
+            if timeout is not None:
+                sleep.set_alarm(loop, timeout)
+            if self._outcome is None:  # else it came before the setter could know of us
+                if lend is not None:
+                    lend()
+                while sleep.greenlet is not None:  # others may switch to us by mistake
+                    hub.switch()
+        finally:
+            loop.unref()
+            sleep.close()
+            if self._outcome is None:
+                del self._first
 
     def _wait_in_thread(self, timeout: float | None) -> None:
         gate = Lock()
@@ -245,30 +285,22 @@ class GreenFuture(Future[T]):
             if self._outcome is None:
                 self._drop_waiter(wake)
 
-    def _wait_in_hub(self, hub: Any, timeout: float | None) -> None:
-        waiter = Waiter(hub)
-        loop = hub.loop
-        home = get_ident()
+    def _wait_behind(self, hub: Any, sleep: Sleep, waking: Waking, timeout: float | None) -> None:
+        """Wait where another greenlet waits already."""
 
         def wake(_: object) -> None:
-            if get_ident() == home:
-                loop.run_callback(waiter.switch, None)
-            else:
-                loop.run_callback_threadsafe(waiter.switch, None)
+            _wake(*waking)
 
-        timer = None
-        loop.ref()  # only a foreign thread may be left to wake us: the loop must not run out
+        self._add_waiter(wake)
+        hub.loop.ref()
         try:
-            self._add_waiter(wake)
             if timeout is not None:
-                timer = loop.timer(timeout)
-                timer.start(waiter.switch, None)
-            waiter.get()
+                sleep.set_alarm(hub.loop, timeout)
+            while self._outcome is None and sleep.greenlet is not None:
+                hub.switch()
         finally:
-            loop.unref()
-            if timer is not None:
-                timer.stop()
-                timer.close()
+            hub.loop.unref()
+            sleep.close()
             if self._outcome is None:
                 self._drop_waiter(wake)
 
@@ -294,6 +326,43 @@ def derived(future: Future[Any], sources: tuple[Future[Any], ...]) -> Future[Any
     """Note what ``future`` waits for, so that awaiting it needs no thread."""
     cast("GreenFuture[Any]", future)._sources = sources
     return future
+
+
+class Sleep:
+    """A greenlet that waits; :meth:`end` wakes it, once, and does nothing when it is gone."""
+
+    __slots__ = ("alarm", "greenlet")
+
+    greenlet: Any
+    alarm: Any
+
+    def end(self) -> None:
+        """Wake the greenlet. Only in its hub's loop."""
+        sleeper, self.greenlet = self.greenlet, None
+        if sleeper is not None:
+            sleeper.switch()
+
+    def set_alarm(self, loop: Any, seconds: float) -> None:
+        """Wake it in ``seconds`` at the latest."""
+        self.alarm = loop.timer(seconds)
+        self.alarm.start(self.end)
+
+    def close(self) -> None:
+        """It is awake, for whatever reason: let nothing wake it again."""
+        self.greenlet = None
+        if self.alarm is not None:
+            self.alarm.stop()
+            self.alarm.close()
+
+
+def _wake(end: Callable[[], object], loop: Any, ident: int) -> None:
+    try:
+        if get_ident() == ident:
+            loop.run_callback(end)
+        else:
+            loop.run_callback_threadsafe(end)
+    except Exception:
+        logger.exception("nobody to wake: the hub of a waiting greenlet is gone")
 
 
 def _call(fn: Callback, future: Future[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 from gevent.hub import Waiter, get_hub
@@ -160,10 +161,8 @@ class Hub:
                 self._ended.set(None)
             return True
         if first:
-            try:
+            with suppress(HubClosedError):  # another closer was as fast, and it has ended
                 self._inlet.put(self._end)
-            except HubClosedError:
-                pass  # another closer was as fast, and has closed it already
         if not self._inlet.local:
             return self._wait_for_end(timeout)
         return self._ended.done

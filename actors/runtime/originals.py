@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from _queue import SimpleQueue
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gevent.monkey import get_original
@@ -66,10 +67,9 @@ class NativeEvent:
         return self._flag
 
     def _open(self) -> None:
-        try:
+        # Two setters, or a setter and a waiter: that it is open is all that matters.
+        with suppress(RuntimeError):
             self._gate.release()
-        except RuntimeError:
-            pass  # two setters, or a setter and a waiter: it is open, which is all that matters
 
 
 class NativeThread:

@@ -135,7 +135,10 @@ class GreenRef(ActorRef[A]):
             cell.accepted += 1
             if not cell.scheduled:
                 cell.scheduled = True
-                cell.dispatcher.schedule(cell)
+                if block and timeout is None and cell.dispatcher.can_lend():
+                    future._wait(None, cell.run_now)
+                else:
+                    cell.dispatcher.schedule(cell)
         elif cell.closed:
             future.set_exception(self._dead())
         else:
