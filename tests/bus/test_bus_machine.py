@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-
 from greenroom.actors.model.event import AgentEvent
 from greenroom.storage.format.rows import encode_row
 from greenroom.transport.bus.catchup import HeadsReply, RowsReply
@@ -17,6 +13,9 @@ from greenroom.transport.bus.fields import Head
 from greenroom.transport.bus.frames import Frame, Heartbeat, RowsFrame, runs_of
 from greenroom.transport.bus.positions import Position, decode_cursor
 from greenroom.transport.bus.wanted import HeadsWanted, RowsWanted
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 NOW = datetime(2026, 4, 3, tzinfo=UTC)
 SESSIONS = ("a", "b")

@@ -87,7 +87,7 @@ class CursorMachine:
     ) -> None:
         self.session_id = session_id
         self.lagged = 0
-        """Times published rows were missed, and had to be read from the store."""
+        """Times a session that was LIVE had to be read from the store again, in one epoch."""
         self.resets = 0
         """Times rows handed out before were no longer in the store."""
         self.garbage = 0
@@ -180,8 +180,6 @@ class CursorMachine:
         lost = before.number + 1 != beat.number
         if self.session_id is None:
             lost = lost or before.frames + frames != beat.frames
-        if lost:
-            self.lagged += 1
         if lost or (self.session_id is not None and beat.heads is None):
             self.ask_heads()
         elif self.session_id is not None:
@@ -254,6 +252,7 @@ class CursorMachine:
             if track.phase is Phase.LIVE:
                 same = head.epoch == track.confirmed
                 track.phase = Phase.LAGGING if same else Phase.FENCED
+                self.lagged += same
 
     def _take_live(self, session_id: str, track: _Track, body: bytes) -> bool:
         """Queue a frame's rows; whether the store has to be asked for what they do not follow."""
