@@ -5,8 +5,9 @@ Names are imported when they are first used, so the vocabulary costs no gevent.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .exports import lazy_names
 
 if TYPE_CHECKING:
     from .errors import (
@@ -133,17 +134,5 @@ _HOME: dict[str, str] = {
 }
 """Where each public name lives."""
 
-__all__ = sorted(_HOME)  # type: ignore[assignment]  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    module = _HOME.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
+__all__ = sorted(_HOME)  # noqa: PLE0605

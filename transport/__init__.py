@@ -1,1 +1,39 @@
 """Transport: the Agent Client Protocol, agent processes, and the event bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..actors.exports import lazy_names
+
+if TYPE_CHECKING:
+    from .agent.context import CallContext
+    from .agent.driver import ACPDriver
+    from .agent.presets import PRESETS
+    from .agent.protocol import (
+        AgentDriver,
+        AgentProcess,
+        DriverStream,
+        PromptRequest,
+        StartOpts,
+    )
+    from .bus.endpoints import Endpoints
+    from .bus.errors import BusError
+    from .bus.subscriber import Subscriber
+
+_HOME: dict[str, str] = {
+    "CallContext": "agent.context",
+    "ACPDriver": "agent.driver",
+    "PRESETS": "agent.presets",
+    **dict.fromkeys(
+        ("AgentDriver", "AgentProcess", "DriverStream", "PromptRequest", "StartOpts"),
+        "agent.protocol",
+    ),
+    "Endpoints": "bus.endpoints",
+    "BusError": "bus.errors",
+    "Subscriber": "bus.subscriber",
+}
+"""Where each public name lives."""
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
+__all__ = sorted(_HOME)  # noqa: PLE0605

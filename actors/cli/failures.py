@@ -40,6 +40,8 @@ R = TypeVar("R")
 class OneLine(click.ClickException):
     """An error shown on one line, without a traceback."""
 
+    exit_code: int  # type: ignore[misc]  # click declares it for the class
+
     def __init__(self, message: str, code: int) -> None:
         super().__init__(" ".join(message.split()))
         self.exit_code = code

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import OperationUnavailableError
-from . import lifecycle, pump, submission, turn
+from . import lifecycle, permissions, pump, submission, turn
 from .effects import Effects, Report, refuse
 from .inputs import (
     ActivityReported,
@@ -80,8 +80,8 @@ RULES: dict[type[Any], Rule] = {
     CancelFailed: submission.cancel_failed,
     InterruptRequested: submission.interrupt,
     QueuedPromptCancelRequested: submission.cancel_queued,
-    PermissionApproved: submission.approve,
-    PermissionResolved: submission.permission_resolved,
+    PermissionApproved: permissions.approve,
+    PermissionResolved: permissions.permission_resolved,
     TimerFired: _timer_fired,
 }
 

@@ -1,4 +1,4 @@
-"""What callers ask of a session: prompt, queue, steer, interrupt, cancel, approve (02 7-14).
+"""What callers ask of a session: prompt, queue, steer, interrupt, cancel (02 7-11).
 
 =============  ============================  ===========================================
 mode           idle                          busy
@@ -24,7 +24,6 @@ from ..errors import (
     PromptNotInProgressError,
     SessionValueError,
 )
-from ..model.agent import CALLER_DECISIONS
 from ..model.ids import QUEUE_ENTRY_PREFIX, TURN_PREFIX
 from ..model.session import State
 from ..model.turn import (
@@ -36,7 +35,6 @@ from ..model.turn import (
 )
 from . import busy_input
 from .effects import (
-    AnswerPermission,
     CancelPrompt,
     Commit,
     Effect,
@@ -50,8 +48,6 @@ from .inputs import (
     CancelFailed,
     CancelRequested,
     InterruptRequested,
-    PermissionApproved,
-    PermissionResolved,
     PromptSubmitted,
     QueuedPromptCancelRequested,
     SteerRequested,
@@ -176,33 +172,6 @@ def cancel_queued(state: SessionState, input: QueuedPromptCancelRequested, now: 
     )
     effects: Effects = (Commit((note,), changes, durable=True, deliver=False),)
     return state, (*effects, *reply(input.ask, result))
-
-
-def approve(state: SessionState, input: PermissionApproved, now: datetime) -> Step:
-    """Hand a decision to the driver; acknowledged once its row is stored (02 14.2)."""
-    if not (input.request_id.strip() or input.turn_id.strip()):
-        error: CallerError = SessionValueError(
-            "approve_permission: request_id or turn_id is required", session_id=state.id
-        )
-        return state, refuse(input.ask, error)
-    if input.decision not in CALLER_DECISIONS:
-        error = SessionValueError(
-            f'approve_permission: unknown decision "{input.decision}"', session_id=state.id
-        )
-        return state, refuse(input.ask, error)
-    if state.meta.state is not State.ACTIVE:
-        return state, refuse(input.ask, not_active(state, "approve_permission"))
-    request_id, turn_id = input.request_id.strip(), input.turn_id.strip()
-    return state, (AnswerPermission(input.ask, input.decision, request_id, turn_id),)
-
-
-def permission_resolved(state: SessionState, input: PermissionResolved, now: datetime) -> Step:
-    """The driver took the decision; its row is on the way."""
-    if input.error is not None:
-        return state, refuse(input.ask, input.error)
-    if state.turn is None:
-        return state, reply(input.ask)
-    return replace(state, approvals=(*state.approvals, (input.ask, input.request_id))), ()
 
 
 def interrupt_timed_out(state: SessionState, input: TimerFired, now: datetime) -> Step:

@@ -148,6 +148,17 @@ class LifecycleVerbs(VerbGroup):
         answer(future, timeout, "stop")
         answer(live.retired, timeout, "stop")
 
+    def wait_for_finalizations(self, *, timeout: float | None = None) -> None:
+        """Wait until no session is on its way to its end, whoever sent it there (01 10.1).
+
+        :raises TimeoutError: one still is.
+        """
+        ending = {State.STOPPING, State.STOPPED}
+        registry = self._runtime.registry
+        while found := [live for live in registry.all() if live.state.meta.state in ending]:
+            for live in found:
+                answer(live.retired, timeout, "wait_for_finalizations")
+
     def _start_afresh(
         self,
         starting: SessionMeta,

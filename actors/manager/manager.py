@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...transport.bus.publisher import Endpoints
+from ...transport.bus.endpoints import Endpoints
 from ..runtime.hub import Hub
 from ..session.live import LiveSession
 from .handle import Session
@@ -52,6 +52,7 @@ class SessionManager:
     resume = blocking_session(Verbs.resume)
     stop = blocking(Verbs.stop)
     stop_with_cause = blocking(Verbs.stop_with_cause)
+    wait_for_finalizations = blocking(Verbs.wait_for_finalizations)
     prompt = blocking(Verbs.prompt)
     send_prompt = blocking(Verbs.send_prompt)
     steer_prompt = blocking(Verbs.steer_prompt)
@@ -114,6 +115,7 @@ class AsyncSessionManager:
     resume = awaitable_session(Verbs.resume)
     stop = awaitable(Verbs.stop)
     stop_with_cause = awaitable(Verbs.stop_with_cause)
+    wait_for_finalizations = awaitable(Verbs.wait_for_finalizations)
     prompt = awaitable(Verbs.prompt)
     send_prompt = awaitable(Verbs.send_prompt)
     steer_prompt = awaitable(Verbs.steer_prompt)

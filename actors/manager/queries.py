@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from ...storage.format.transcript import UIMessage, to_ui_messages
-from ...storage.readonly import ReadOnlySessionStore
-from ...storage.session_store import SessionStore
+from ...storage.readonly import SessionReader
 from ..errors import SessionError, SessionNotFoundError
 from ..model.event import SessionEvent
 from ..model.ids import normalize_stored_session_id
@@ -18,7 +17,6 @@ from ..session.live import LiveSession, info_of
 from .group import VerbGroup
 
 R = TypeVar("R")
-Store = SessionStore | ReadOnlySessionStore
 
 
 class QueryVerbs(VerbGroup):
@@ -33,7 +31,7 @@ class QueryVerbs(VerbGroup):
         return tuple(live.info() for live in self._runtime.registry.all())
 
     def list_all(self) -> tuple[SessionInfo, ...]:
-        """Live and stored sessions, oldest first; one with unreadable meta is logged and skipped."""
+        """Live and stored sessions, oldest first; unreadable meta is logged and skipped."""
         found = {live.id: live.info() for live in self._runtime.registry.all()}
         for session_id in self._runtime.off_hub(self._runtime.home.session_ids):
             if session_id in found:
@@ -109,7 +107,7 @@ class QueryVerbs(VerbGroup):
             )
         )
 
-    def _read(self, session_id: str, operation: str, read: Callable[[Store], R]) -> R:
+    def _read(self, session_id: str, operation: str, read: Callable[[SessionReader], R]) -> R:
         checked = normalize_stored_session_id(session_id, operation)
         if self._runtime.registry.get(checked) is None:
             self._runtime.read_meta(checked, operation)
@@ -117,5 +115,4 @@ class QueryVerbs(VerbGroup):
         try:
             return self._runtime.off_hub(read, store)
         finally:
-            if isinstance(store, ReadOnlySessionStore):
-                store.close()
+            store.close()

@@ -52,6 +52,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("resume", "work", "operate", True),
         Operation("stop", "control", "operate", False),
         Operation("stop_with_cause", "control", "operate", False),
+        Operation("wait_for_finalizations", "none", "read", True),
         Operation("prompt", "work", "operate", False),
         Operation("send_prompt", "work", "operate", False),
         Operation("steer_prompt", "control", "operate", False),
