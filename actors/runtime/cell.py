@@ -171,6 +171,12 @@ class Cell(Mailbox):
         self._leave()
         self._finish(DownReason.HUB_CLOSED, None)
 
+    def disown(self) -> None:
+        """In the child of a fork: the actor lives in the parent; here, nothing of it runs on."""
+        self.local_ident = 0
+        self.owner = None
+        census.unregister(self.ref)
+
     def halt(self) -> None:
         """End the actor without ``on_stop``, after the message it is at, if any."""
         self._leave()

@@ -192,7 +192,8 @@ class Dispatcher:
             self._kick_callback.stop()
             self._kick_callback = None
         self._kicked = True
-        self._after_poll.start(self._polled)
+        if not self._after_poll.active:
+            self._after_poll.start(self._polled)
         self._after_poll.send()
 
     def _polled(self) -> None:
@@ -205,7 +206,7 @@ class Dispatcher:
         self._queue.clear()
         for cell in cells:
             if forked:
-                cell.local_ident = 0
+                cell.disown()
             else:
                 cell.abandon()
         if not forked:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gevent._hub_local import get_hub_if_exists
 from greenlet import getcurrent
@@ -57,7 +57,8 @@ class GreenFuture(Future[T]):
     _get_hook: Callable[[float | None], T] | None = None
     _get_hook_result: Any = _UNSET
 
-    __init__: ClassVar[Any] = object.__init__
+    if not TYPE_CHECKING:
+        __init__ = object.__init__
 
     def __repr__(self) -> str:
         return f"<GreenFuture {'done' if self.done else 'pending'}>"

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from gevent.hub import Waiter, get_hub
 from greenlet import GreenletExit, greenlet
+from pykka import Timeout
 
 from .errors import ForkedError, HubClosedError
 from .future import GreenFuture
@@ -170,7 +171,7 @@ class Hub:
     def _wait_for_end(self, timeout: float | None) -> bool:
         try:
             self._ended.get(timeout=timeout)
-        except Exception:
+        except Timeout:
             return False
         return self._thread.join(timeout)
 
@@ -220,15 +221,19 @@ class Hub:
         self._inlet.loop.run_callback(self._main_waiter.switch, None)
 
     def _serve(self) -> None:
-        gevent_hub = get_hub()
-        gevent_hub.name = self.name
-        self._inlet = Inlet.of(gevent_hub)
-        setattr(gevent_hub, _ATTRIBUTE, self)
-        # A started watcher keeps the loop from running out when nothing else is pending.
-        keep_alive = self._inlet.loop.async_()
-        keep_alive.start(_nothing)
-        self._main_waiter = Waiter(gevent_hub)
-        self._inlet.put(self._ready.set, None)
+        try:
+            gevent_hub = get_hub()
+            gevent_hub.name = self.name
+            self._inlet = Inlet.of(gevent_hub)
+            setattr(gevent_hub, _ATTRIBUTE, self)
+            # A started watcher keeps the loop from running out when nothing else is pending.
+            keep_alive = self._inlet.loop.async_()
+            keep_alive.start(_nothing)
+            self._main_waiter = Waiter(gevent_hub)
+            self._inlet.put(self._ready.set, None)
+        except BaseException as error:  # no descriptors for another loop
+            self._ready.set_exception(error)
+            raise
         try:
             self._serve_until_end()
             self._inlet.close()
@@ -249,6 +254,8 @@ class Hub:
                 # greenlet's end is not the end of all.
                 logger.exception("hub %r: a greenlet raised an error meant for the main one",
                                  self.name)
+                if self._inlet.hub.dead:  # somebody destroyed it
+                    return
                 self._main_waiter = Waiter(self._inlet.hub)
 
     def _cut_greenlets(self) -> None:

@@ -70,13 +70,13 @@ class GreenRef(ActorRef[A]):
         """Whether the actor takes no more messages, as a flag."""
         return StopFlag(self._cell)
 
-    def _actor_weakref(self) -> A | None:
+    def _actor_weakref(self) -> A | None:  # type: ignore[override]
         """What Pykka's proxy calls to look at the actor's attributes."""
         return cast("A | None", self._cell.owner)
 
     def is_alive(self) -> bool:
         """Whether the actor takes messages."""
-        return not self._cell.closed
+        return not (self._cell.closed or self._cell.inlet.forked)
 
     def tell(self, message: Any, *, lane: Lane = _WORK) -> None:
         """Send a message and forget it. From any thread; never blocks.
