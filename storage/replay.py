@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..actors.errors import StorageError, StoreCorruptError
+from ..actors.errors import StorageError, StoreCorruptError, StoreValidationError
 from .files import FileSystem
 from .format.cbor_items import read_unsigned
 from .format.commits import decode_commit
@@ -89,8 +89,8 @@ def record_number(payload: bytes) -> int:
 
     :raises StoreValidationError: no payload.
     """
-    if payload[0] != _PAYLOAD_HEAD:
-        raise StoreCorruptError("store: no payload")
+    if not payload or payload[0] != _PAYLOAD_HEAD:
+        raise StoreValidationError("store: no payload", field="payload")
     _, offset = read_unsigned(payload, 1)
     return read_unsigned(payload, offset)[0]
 

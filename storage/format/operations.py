@@ -25,8 +25,23 @@ from typing import Any, NamedTuple
 import cbor2
 
 from ...actors.errors import StoreValidationError
+from .rows import row_position
 
 APPEND_ROW, PUT, REMOVE, DROP_TABLE, ACTIVATE = range(5)
+
+EVENTS_TABLE = "events"
+"""The table whose documents are event rows, by sequence (03 14.2)."""
+ROW_MEMBERS = (
+    "session_id",
+    "epoch",
+    "sequence",
+    "id",
+    "turn_id",
+    "type",
+    "agent_name",
+    "timestamp",
+    "content",
+)
 
 DocID = int | str
 """Key of a document in its table."""
@@ -85,7 +100,11 @@ class Location(NamedTuple):
 
 
 class InvalidDocumentError(StoreValidationError, ValueError):
-    """A document that has no stored form: no mapping, or a value CBOR does not know."""
+    """A document that can not be stored: no mapping, or under an id that is taken."""
+
+
+class UnstorableValueError(InvalidDocumentError, TypeError):
+    """A document with a member that has no stored form."""
 
 
 def encode_payload(epoch: int, number: int, operations: Sequence[Operation]) -> bytes:
@@ -117,20 +136,21 @@ def decode_payload(payload: bytes) -> Payload:
 def encode_document(document: Mapping[str, Any]) -> bytes:
     """The CBOR of one document.
 
-    :raises InvalidDocumentError: no mapping, or a member that CBOR does not know.
+    :raises InvalidDocumentError: no mapping; :class:`UnstorableValueError`: a member that CBOR
+        does not know.
     """
     if not isinstance(document, Mapping):
         raise InvalidDocumentError("store: document is not a mapping", field="document")
     try:
         return cbor2.dumps(dict(document))
     except (cbor2.CBOREncodeError, UnicodeEncodeError, TypeError, RecursionError) as error:
-        raise InvalidDocumentError(
+        raise UnstorableValueError(
             f"store: document can not be encoded: {error}", field="document"
         ) from error
 
 
 def decode_document(data: bytes) -> dict[str, Any]:
-    """The document of its CBOR.
+    """The document of its CBOR; that of an event row has the members :data:`ROW_MEMBERS`.
 
     :raises StoreValidationError: bytes that are no document.
     """
@@ -138,6 +158,8 @@ def decode_document(data: bytes) -> dict[str, Any]:
         document = cbor2.loads(data)
     except (cbor2.CBORError, ValueError, TypeError, RecursionError) as error:
         raise StoreValidationError(f"store: no document: {error}", field="document") from error
+    if isinstance(document, list) and len(document) == len(ROW_MEMBERS):
+        document = dict(zip(ROW_MEMBERS, document, strict=True))
     if not isinstance(document, dict):
         raise StoreValidationError("store: no document", field="document")
     return document
@@ -181,8 +203,11 @@ class TableIndex:
                     self.tables.get(table, {}).pop(doc_id, None)
                 case DropTable(table):
                     self.tables.pop(table, None)
-                case AppendRow() | Activate():
-                    # Event rows have an index of their own.
+                case AppendRow(row):
+                    place = Location(offset + position, len(row))
+                    rows = self.tables.setdefault(EVENTS_TABLE, {})
+                    rows[row_position(row).sequence] = place
+                case Activate():
                     pass
 
 

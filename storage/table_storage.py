@@ -1,0 +1,243 @@
+"""A TinyDB storage that appends: one journal, its index, and when it is synced (03 14).
+
+Memory holds the place of each document; a document is read when it is asked for. All changes of one
+:meth:`JournalStorage.commit` are one record: after a crash all of them are there, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from os import fspath
+from pathlib import Path
+from typing import Any
+
+from tinydb.storages import Storage
+
+from ..actors.errors import (
+    ReadOnlyRecordEventsError,
+    StoreClosedError,
+    StoreCorruptError,
+    StoreValidationError,
+)
+from .files import File, FileSystem, OsFileSystem
+from .format.operations import (
+    DocID,
+    DropTable,
+    Location,
+    Operation,
+    Put,
+    Remove,
+    TableIndex,
+    decode_document,
+    decode_payload,
+    encode_document,
+    encode_payload,
+)
+from .journal import (
+    Journal,
+    RecoveryReport,
+    Replay,
+    open_journal,
+    read_exactly,
+    read_journal,
+)
+
+TABLES = "tables"
+"""Kind of a journal that is used alone."""
+GROUP_RECORDS = 64
+"""Commits between two syncs of ``sync="group"``."""
+EPOCH = 1
+"""A database used alone has no followers, and so one epoch only."""
+
+
+class Sync(StrEnum):
+    """When a call's changes are on the medium."""
+
+    EACH = "each"
+    GROUP = "group"
+    NONE = "none"
+
+
+class JournalStorage(Storage):
+    """A TinyDB storage on one journal.
+
+    :param path: the journal; made when missing.
+    :param create_dirs: make missing parent directories.
+    :param sync: ``each``, ``group`` or ``none``.
+    :param kind: what the file is; with ``name``, whose. A session's own journals are read with
+        ``kind="events"`` or ``"state"``, ``name`` its id and ``read_only=True``.
+    :param read_only: create and change nothing; a torn tail is left out.
+    :raises StoreCorruptError: the file is no such journal, or damaged before whole records.
+    :raises StorageError: the file can not be opened or read.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        create_dirs: bool = False,
+        *,
+        sync: str = Sync.EACH,
+        kind: str = TABLES,
+        name: str = "",
+        read_only: bool = False,
+        fs: FileSystem | None = None,
+    ) -> None:
+        self._sync = Sync(sync)
+        self._index = TableIndex()
+        self._number = 0
+        self._unsynced = 0
+        fs = fs or OsFileSystem()
+        self._journal: Journal | _View
+        if read_only:
+            self._journal = _View(fs, fspath(path), kind, name, self._replay)
+            return
+        if create_dirs:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._journal = open_journal(fs, fspath(path), kind=kind, name=name, replay=self._replay)
+
+    @property
+    def report(self) -> RecoveryReport:
+        """What opening found: how many records, and whether a torn tail was cut or left out."""
+        return self._journal.report
+
+    @property
+    def size(self) -> int:
+        """Length of the journal in bytes."""
+        return self._journal.end
+
+    def places(self, table: str) -> dict[DocID, Location]:
+        """Where each document of a table lies; not to be changed."""
+        return self._index.tables.get(table, {})
+
+    def table_names(self) -> set[str]:
+        """The tables that exist, also empty ones."""
+        return set(self._index.tables)
+
+    def load(self, place: Location) -> dict[str, Any]:
+        """The document at a place; earlier versions stay readable.
+
+        :raises StoreCorruptError: what lies there is no document.
+        """
+        try:
+            return decode_document(self._journal.read(*place))
+        except StoreValidationError as error:
+            path, offset = self._journal.path, place.offset
+            raise StoreCorruptError(f"{path}: {error}", path=path, offset=offset) from error
+
+    def commit(self, operations: list[Operation]) -> None:
+        """Append operations as one record, all or nothing; none is no record.
+
+        :raises StoreValidationError: they can not be encoded, or are too long for one record.
+        :raises StorageError: they were not written.
+        :raises StoreSyncFailedError: they may not be on the medium; the storage takes no more.
+        """
+        if not operations:
+            return
+        payload = encode_payload(EPOCH, self._number + 1, operations)
+        (offset,) = self._journal.append([payload])
+        self._number += 1
+        self._unsynced += 1
+        self._index.apply(operations, payload, offset)
+        if self._sync is Sync.EACH or (
+            self._sync is Sync.GROUP and self._unsynced >= GROUP_RECORDS
+        ):
+            self.sync()
+
+    def sync(self) -> None:
+        """Return when every change so far is on the medium.
+
+        :raises StoreSyncFailedError: it may not be.
+        """
+        self._journal.sync()
+        self._unsynced = 0
+
+    def close(self) -> None:
+        """Sync, unless ``sync="none"``, and close. A second call does nothing."""
+        try:
+            if self._unsynced and self._sync is not Sync.NONE:
+                self.sync()
+        finally:
+            self._unsynced = 0
+            self._journal.close()
+
+    # The two calls of a stock TinyDB.
+
+    def read(self) -> dict[str, dict[str, Any]] | None:
+        """The whole database in memory; ``None`` when it has no tables."""
+        tables = {
+            name: {str(doc_id): self.load(place) for doc_id, place in places.items()}
+            for name, places in self._index.tables.items()
+        }
+        return tables or None
+
+    def write(self, data: dict[str, dict[str, Any]]) -> None:
+        """Make the database equal to ``data`` by appending the difference."""
+        operations: list[Operation] = [
+            DropTable(name) for name in self._index.tables if name not in data
+        ]
+        for name, documents in data.items():
+            operations += self.difference(name, documents)
+        self.commit(operations)
+
+    def difference(self, table: str, documents: Mapping[Any, Any]) -> list[Operation]:
+        """The operations that make a table equal to ``documents``."""
+        places = self.places(table)
+        wanted = {stored_id(doc_id): document for doc_id, document in documents.items()}
+        operations: list[Operation] = [
+            Remove(table, doc_id) for doc_id in places if doc_id not in wanted
+        ]
+        for doc_id, document in wanted.items():
+            encoded = encode_document(document)
+            place = places.get(doc_id)
+            if place is None or self._journal.read(*place) != encoded:
+                operations.append(Put(table, doc_id, encoded))
+        if not wanted and table not in self._index.tables:
+            operations += empty_table(table)
+        return operations
+
+    def _replay(self, offset: int, payload: bytes) -> None:
+        _, number, operations = decode_payload(payload)
+        if number != self._number + 1:
+            raise StoreValidationError(f"store: record {number} after {self._number}")
+        self._number = number
+        self._index.apply(operations, payload, offset)
+
+
+class _View:
+    """A journal that is only read, with the calls of :class:`Journal`."""
+
+    def __init__(self, fs: FileSystem, path: str, kind: str, name: str, replay: Replay) -> None:
+        self._file: File | None
+        self._file, self.report = read_journal(fs, path, kind=kind, name=name, replay=replay)
+        self.path = path
+        self.end = self.report.end
+
+    def read(self, offset: int, size: int) -> bytes:
+        if self._file is None:
+            raise StoreClosedError(f"{self.path} is closed", path=self.path)
+        return read_exactly(self._file, self.path, offset, size)
+
+    def append(self, payloads: Sequence[bytes]) -> list[int]:
+        raise ReadOnlyRecordEventsError(f"{self.path} is open read-only", operation="append")
+
+    def sync(self) -> None:
+        """Nothing was written."""
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def empty_table(table: str) -> list[Operation]:
+    """The operations after which a table exists and is empty."""
+    return [Put(table, 0, encode_document({})), Remove(table, 0)]
+
+
+def stored_id(doc_id: Any) -> DocID:
+    """The id as it is stored: an integer wherever it is one, also where it came as text."""
+    if isinstance(doc_id, int):
+        return int(doc_id)
+    text = str(doc_id)
+    return int(text) if text.isdecimal() and str(int(text)) == text else text
