@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import gevent
 import gevent.event
 import pytest
+from greenroom.actors.errors import SessionNotFoundError
 from greenroom.actors.model.event import AgentEvent
 from greenroom.storage.format.rows import encode_row
 from greenroom.transport.bus.publisher import Publisher
@@ -80,6 +81,8 @@ class MemorySource:
         if self.fail is not None:
             raise self.fail
         self.pages += 1
+        if session_id not in self.sessions:
+            raise SessionNotFoundError(session_id)
         session = self.sessions[session_id]
         epochs = [0, *(known for known, _ in session.rows), session.epoch]
         reset = sequence > len(session.rows) or not (

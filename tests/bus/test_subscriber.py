@@ -6,11 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from greenroom.actors.model.event import SessionEvent
+from greenroom.actors.model.event import AgentEvent, SessionEvent
+from greenroom.storage.format.rows import encode_row
 from greenroom.transport.bus import publisher as publisher_module
 from greenroom.transport.bus import subscriber as subscriber_module
 from greenroom.transport.bus.endpoints import Endpoints
@@ -24,6 +26,7 @@ from greenroom.transport.bus.errors import (
 from greenroom.transport.bus.positions import encode_cursor
 from greenroom.transport.bus.subscriber import Subscriber
 
+NOW = datetime(2026, 4, 3, tzinfo=UTC)
 WAIT = 20.0
 
 
@@ -39,6 +42,20 @@ def events(subscriber: Subscriber, count: int) -> list[SessionEvent]:
         assert event is not None, f"only {len(found)} of {count}"
         found.append(event)
     return found
+
+
+def make_row(session_id: str, epoch: int, sequence: int) -> bytes:
+    return encode_row(
+        session_id=session_id,
+        epoch=epoch,
+        sequence=sequence,
+        id="ev",
+        turn_id="t",
+        type="done",
+        agent_name="n",
+        timestamp=NOW,
+        event=AgentEvent(type="done", timestamp=NOW),
+    )
 
 
 def upto(last: int, first: int = 1) -> list[int]:
@@ -213,6 +230,26 @@ def test_a_session_cleared_while_away_begins_again(runtime: Any) -> None:
     with Subscriber(runtime.home, "a", after=cursor) as subscriber:
         assert take(subscriber, 7) == upto(7)
         assert subscriber.resets == 1
+
+
+def test_a_deleted_session_does_not_disturb_the_others(runtime: Any) -> None:
+    runtime.add("a", 3)
+    runtime.add("b", 3)
+    with Subscriber(runtime.home) as subscriber:
+        events(subscriber, 6)
+        cursor = subscriber.cursor()
+    runtime.hub.call(runtime.source.sessions.pop, "a")
+    runtime.source.sessions["b"].epoch += 1
+    with Subscriber(runtime.home, after=cursor) as subscriber:
+        runtime.add("b", 1)
+        assert take(subscriber, 1) == [4]
+        runtime.hub.call(
+            lambda: runtime.publisher.publish("a", [make_row("a", 1, 9)])  # a last word
+        )
+        runtime.add("b", 1)
+        assert take(subscriber, 1) == [5]
+        runtime.add("a", 2)
+        assert take(subscriber, 2) == [1, 2]
 
 
 def test_it_waits_for_a_runtime_that_is_gone(

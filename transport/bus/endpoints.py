@@ -87,12 +87,21 @@ class Endpoints:
             raise
 
     def withdraw(self, home: Path) -> None:
-        """Remove the file and the emptied directory, as far as they are still ours."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if json.loads((home / ENDPOINTS_FILE).read_bytes())["pid"] == os.getpid():
-                (home / ENDPOINTS_FILE).unlink()
+        """Remove the file, the sockets and their directory, unless another process has them."""
+        path = home / ENDPOINTS_FILE
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            try:
+                pid = json.loads(path.read_bytes())["pid"]
+            except (ValueError, KeyError, TypeError):
+                pid = os.getpid()
+            if pid != os.getpid():
+                return
+            path.unlink()
+        sockets = [Path(address.removeprefix(_SCHEME)) for address in (self.events, self.control)]
         with contextlib.suppress(OSError):
-            Path(self.events.removeprefix(_SCHEME)).parent.rmdir()
+            for path in sockets:
+                path.unlink(missing_ok=True)
+            sockets[0].parent.rmdir()
 
 
 def prepare_endpoints(home: Path) -> Endpoints:

@@ -39,6 +39,7 @@ from .endpoints import Endpoints, prepare_endpoints
 from .errors import BusClosedError, BusEndpointError, BusProtocolError
 from .fields import Head
 from .frames import HEARTBEAT_HEADS_MAX, Heartbeat, encode_frames, encode_heartbeat
+from .positions import NOWHERE
 
 __all__ = ["Endpoints", "Publisher", "RowSource", "RowsPage"]
 
@@ -263,20 +264,23 @@ class Publisher:
                 case HeadsRequest(request_id, session_id, after):
                     return encode_reply(self._heads(request_id, session_id, after))
                 case RowsRequest() as request:
-                    page = self._source.rows_after(
-                        request.session_id,
-                        request.epoch,
-                        request.sequence,
-                        min(request.bytes_max, PAGE_BYTES_MAX),
-                    )
-                    head = (page.head_epoch, page.head_sequence)
-                    return encode_page(request, page.rows, head, page.reset)
+                    return self._page(request)
         except (BusProtocolError, SessionError) as error:
             return encode_reply(ErrorReply(request_id_of(data), str(error)))
         except Exception as error:
             # A bug of the store must not end the service for everybody; the asker is told.
             self._logger.exception("bus: a request failed")
             return encode_reply(ErrorReply(request_id_of(data), f"internal error: {error!r}"))
+
+    def _page(self, request: RowsRequest) -> bytes:
+        session_id, position = request.session_id, (request.epoch, request.sequence)
+        bytes_max = min(request.bytes_max, PAGE_BYTES_MAX)
+        try:
+            page = self._source.rows_after(session_id, *position, bytes_max)
+        except SessionNotFoundError:
+            # Deleted since the asker heard of it: nothing of it is stored any more.
+            return encode_page(request, (), NOWHERE, position != NOWHERE)
+        return encode_page(request, page.rows, (page.head_epoch, page.head_sequence), page.reset)
 
     def _heads(self, request_id: int, session_id: str | None, after: str) -> HeadsReply:
         if session_id is not None:
