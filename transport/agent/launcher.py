@@ -1,14 +1,16 @@
 """Launch one agent as a child process, and nothing else about it.
 
-Rules it owns: the child's environment and the search for its command (04 2.4); stdin and stdout
-are one socket pair, stderr is a pipe, nothing else is inherited; the child leads a process group
-of its own. ``subprocess`` is taken as it was before any monkey patching (DESIGN G3): the patched
-one forks in Python and steals exit codes.
+Rules it owns: the child's environment and the search for its command (04 2.4); three pipes and
+nothing else are inherited; the child leads a process group of its own. ``subprocess`` is taken as
+it was before any monkey patching (DESIGN G3): the patched one forks in Python and steals exit
+codes.
+
+Not one socket pair for stdin and stdout, which would save a descriptor: asyncio takes input that
+waits on its *output* socket for the end of the reader, and every agent on asyncio falls silent.
 """
 
 from __future__ import annotations
 
-import _socket
 import os
 import sys
 import uuid
@@ -30,15 +32,17 @@ class ChildHandle:
     """A launched child. Whoever holds it closes the descriptors and reaps the process.
 
     :param pid: also the id of the process group.
-    :param pipe: our end of the socket pair, non-blocking; the child's stdin and stdout.
-    :param stderr: read end of the child's stderr, non-blocking.
+    :param stdin: write end of the child's stdin; our three ends are non-blocking.
+    :param stdout: read end of the child's stdout.
+    :param stderr: read end of the child's stderr.
     :param argv: as launched, with the resolved command.
     :param start_token: value of ``START_VARIABLE`` in the child's environment.
     :param popen: keeps ``subprocess`` from reaping behind our back; set its ``returncode``.
     """
 
     pid: int
-    pipe: _socket.socket
+    stdin: int
+    stdout: int
     stderr: int
     argv: tuple[str, ...]
     cwd: str
@@ -77,28 +81,32 @@ def _spawn(
     args: tuple[str, ...], cwd: str, environment: Mapping[str, str], token: str
 ) -> ChildHandle:
     popen = gevent.monkey.get_original("subprocess", "Popen")
-    ours, theirs = _socket.socketpair()
-    stderr, stderr_theirs = os.pipe()
+    fds: list[int] = []
     try:
+        for _ in range(3):
+            fds += os.pipe()
+        child_in, stdin, stdout, child_out, stderr, child_err = fds
         child = popen(
             args,
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
-            stderr=stderr_theirs,
+            stdin=child_in,
+            stdout=child_out,
+            stderr=child_err,
             cwd=cwd,
             env=environment,
             process_group=0,
         )
     except BaseException:
-        ours.close()
-        os.close(stderr)
+        _close(fds)
         raise
-    finally:
-        theirs.close()
-        os.close(stderr_theirs)
-    ours.setblocking(False)
-    os.set_blocking(stderr, False)
-    return ChildHandle(child.pid, ours, stderr, args, cwd, token, child)
+    _close((child_in, child_out, child_err))
+    for fd in (stdin, stdout, stderr):
+        os.set_blocking(fd, False)
+    return ChildHandle(child.pid, stdin, stdout, stderr, args, cwd, token, child)
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def running_program() -> str:

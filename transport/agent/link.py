@@ -1,4 +1,4 @@
-"""The pipe of one agent: bytes in, feed the client, act on its outputs, bytes out, set timers.
+"""The pipes of one agent: bytes in, feed the client, act on its outputs, bytes out, set timers.
 
 One owner of one :class:`AcpClient`, all in the hub's own greenlet. Rules it owns: reading stops
 while the reader of events is behind, and a reader that stays behind loses the connection (D9);
@@ -8,8 +8,7 @@ handling one makes more.
 
 from __future__ import annotations
 
-import _socket
-import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -32,9 +31,10 @@ READABLE, WRITABLE = 1, 2
 
 
 class Link:
-    """Connects one client to one pipe.
+    """Connects one client to one child's stdin and stdout.
 
-    :param pipe: non-blocking; owned from here on.
+    :param stdin: non-blocking, written to; owned from here on, like the next.
+    :param stdout: non-blocking, read from.
     :param loop: the loop of the hub.
     :param handle: gets every output that is not a timer's; must not block.
     :param at_eof: called once when the agent closed its end.
@@ -43,7 +43,8 @@ class Link:
 
     def __init__(
         self,
-        pipe: _socket.socket,
+        stdin: int,
+        stdout: int,
         client: AcpClient,
         loop: Any,
         *,
@@ -57,13 +58,14 @@ class Link:
         self.drained = Event()
         """Set while fewer than ``OUTGOING_BYTES_MARK`` bytes wait for the agent."""
         self.drained.set()
-        self._pipe = pipe
+        self._stdin = stdin
+        self._stdout = stdout
         self._loop = loop
         self._handle = handle
         self._at_eof = at_eof
         self._read_stall_s = read_stall_s
-        self._reader = loop.io(pipe.fileno(), READABLE)
-        self._writer = loop.io(pipe.fileno(), WRITABLE)
+        self._reader = loop.io(stdout, READABLE)
+        self._writer = loop.io(stdin, WRITABLE)
         self._timers: dict[str, Any] = {}
         self._stall: Any = None
         self._outputs: deque[Output] = deque()
@@ -125,10 +127,10 @@ class Link:
 
     def _on_readable(self) -> None:
         try:
-            data = self._pipe.recv(READ_BYTES)
+            data = os.read(self._stdout, READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:  # a reset is an end like any other
+        except OSError:  # an end like any other
             data = b""
         if not data:
             self._end_reading()
@@ -190,7 +192,7 @@ class Link:
 
     def _send(self) -> None:
         data = self.client.data_to_send()
-        if not data or not self._connected:
+        if not data or self._stdin < 0:
             return
         self._outgoing.append(memoryview(data))
         self._outgoing_bytes += len(data)
@@ -205,7 +207,7 @@ class Link:
         while self._outgoing:
             chunk = self._outgoing[0]
             try:
-                sent = self._pipe.send(chunk)
+                sent = os.write(self._stdin, chunk)
             except (BlockingIOError, InterruptedError):
                 if self._stalled_at is None:
                     self._writer.start(self._write)
@@ -226,20 +228,21 @@ class Link:
                 self.drained.set()
         self._drop_outgoing()
         if self._close_when_written:
-            self._shut_down(_socket.SHUT_WR)
+            self._close_stdin()
 
     def _drop_outgoing(self) -> None:
         self._outgoing.clear()
         self._outgoing_bytes = 0
-        self._stalled_at = None
-        self._writer.stop()
+        if self._stalled_at is not None:
+            self._stalled_at = None
+            self._writer.stop()
         self.drained.set()
 
     def close_writing(self) -> None:
         """Let the agent see the end of its input once it has taken what waits for it."""
         self._close_when_written = True
         if not self._outgoing:
-            self._shut_down(_socket.SHUT_WR)
+            self._close_stdin()
 
     @property
     def write_stalled_s(self) -> float:
@@ -258,18 +261,20 @@ class Link:
             self._connected = False
             self._end_reading()
             self._drop_outgoing()
-            self._shut_down(_socket.SHUT_RDWR)
+            self._close_stdin()
 
-    def _shut_down(self, how: int) -> None:
-        with contextlib.suppress(OSError):  # the other end is gone
-            self._pipe.shutdown(how)
+    def _close_stdin(self) -> None:
+        stdin, self._stdin = self._stdin, -1
+        if stdin >= 0:
+            self._writer.stop()
+            self._writer.close()
+            os.close(stdin)
 
     def close(self) -> None:
         """Give every descriptor and watcher back."""
         self._disconnect()
         for name in list(self._timers):
             self._disarm(name)
-        for watcher in (self._reader, self._writer):
-            watcher.stop()
-            watcher.close()
-        self._pipe.close()
+        self._reader.stop()
+        self._reader.close()
+        os.close(self._stdout)

@@ -118,7 +118,8 @@ class ACPAgentProcess:
         self._loop = loop
         self._tail = StderrTail(child.stderr, loop)
         self.link = Link(
-            child.pipe,
+            child.stdin,
+            child.stdout,
             client,
             loop,
             handle=self._handle,

@@ -1,0 +1,165 @@
+"""Real agent processes for the driver's tests, and the check that none is left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import textwrap
+
+import pytest
+from greenroom.transport.agent.context import CallContext
+from greenroom.transport.agent.driver import ACPDriver
+from greenroom.transport.agent.protocol import PromptRequest, StartOpts
+
+DEMO = (sys.executable, "-m", "greenroom.transport.demo")
+PIP_DOWNLOAD = (
+    *("-m", "pip", "--quiet", "--disable-pip-version-check", "download"),
+    *("--no-deps", "--no-binary", "agent-client-protocol"),
+)
+SDK_SOURCE = "agent-client-protocol==0.12.1"
+
+PRELUDE = """
+import json, os, signal, subprocess, sys, time
+
+def send(**message):
+    os.write(1, json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\\n")
+
+def read():
+    line = sys.stdin.readline()
+    if not line:
+        raise SystemExit(0)
+    return json.loads(line)
+
+def say(text, session="s-1"):
+    content = {"type": "text", "text": text}
+    update = {"sessionUpdate": "agent_message_chunk", "content": content}
+    send(method="session/update", params={"sessionId": session, "update": update})
+
+def handshake(**capabilities):
+    while True:
+        message = read()
+        if message.get("method") == "initialize":
+            result = {"protocolVersion": 1, "agentCapabilities": capabilities}
+            send(id=message["id"], result=result)
+        elif message.get("method") == "session/new":
+            send(id=message["id"], result={"sessionId": "s-1"})
+            return
+
+def await_prompt():
+    while True:
+        message = read()
+        if message.get("method") == "session/prompt":
+            return message["id"]
+
+def end(request_id, reason="end_turn"):
+    send(id=request_id, result={"stopReason": reason})
+
+def serve():
+    while True:
+        request_id = await_prompt()
+        say("served")
+        end(request_id)
+"""
+
+
+def soon():
+    """A context no passing test comes near the end of."""
+    return CallContext.after(20)
+
+
+class Stage:
+    """Starts agents in one workspace and stops them all at the end.
+
+    :param cwd: the workspace.
+    :param scripts: where scripted agents are written.
+    """
+
+    def __init__(self, cwd, scripts):
+        self.cwd = cwd
+        self.driver = ACPDriver()
+        self._scripts = scripts
+        self._started = []
+        self._turns = 0
+
+    def script(self, text):
+        """Argv of an agent that runs this Python text after the prelude."""
+        path = self._scripts / f"agent{len(list(self._scripts.iterdir()))}.py"
+        path.write_text(PRELUDE + textwrap.dedent(text))
+        return (sys.executable, "-S", "-u", str(path))
+
+    def start(self, command=DEMO, *, driver=None, ctx=None, pace="0", env=(), **opts):
+        variables = (
+            ("GREENROOM_DEMO_PACE", pace),
+            ("GREENROOM_DEMO_STATE", str(self._scripts.parent / "state")),
+            *env,
+        )
+        process = (driver or self.driver).start(
+            ctx or soon(),
+            StartOpts("tested", tuple(command), str(self.cwd), env=variables, **opts),
+        )
+        self._started.append(process)
+        return process
+
+    def prompt(self, process, text):
+        self._turns += 1
+        return self.driver.prompt(
+            soon(), process, PromptRequest(f"turn-{self._turns}", textwrap.dedent(text))
+        )
+
+    def play(self, process, text):
+        """One whole turn as a list."""
+        return list(self.prompt(process, text))
+
+    def stop(self, process, seconds=20.0):
+        self.driver.stop(CallContext.after(seconds), process)
+
+    def clear(self):
+        for process in self._started:
+            self.stop(process)
+            assert process.done.is_set()
+            assert_group_is_empty(process.pid)
+
+
+def assert_group_is_empty(group):
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)
+
+
+@pytest.fixture
+def stage(tmp_path):
+    cwd, scripts = tmp_path / "ws", tmp_path / "scripts"
+    cwd.mkdir()
+    scripts.mkdir()
+    (cwd / "README.md").write_text("# A tiny project\n")
+    made = Stage(cwd, scripts)
+    yield made
+    made.clear()
+
+
+@pytest.fixture(scope="session")
+def sdk_echo_agent():
+    """Argv of the echo agent that the ACP SDK ships as an example in its source package."""
+    cache = os.path.join(sys.prefix, "greenroom-test-cache")
+    agent = os.path.join(cache, "echo_agent.py")
+    if not os.path.exists(agent):
+        os.makedirs(cache, exist_ok=True)
+        fetched = subprocess.run(
+            [sys.executable, *PIP_DOWNLOAD, "--dest", cache, SDK_SOURCE],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        if fetched.returncode != 0:
+            pytest.skip(f"the package registry was not reachable: {fetched.stderr[-200:]}")
+        (name,) = (name for name in os.listdir(cache) if name.endswith(".tar.gz"))
+        with tarfile.open(os.path.join(cache, name)) as archive:
+            (member,) = (m for m in archive if m.name.endswith("/examples/echo_agent.py"))
+            source = archive.extractfile(member)
+            assert source is not None
+            with open(agent + ".new", "wb") as file:
+                file.write(source.read())
+        os.replace(agent + ".new", agent)
+    return (sys.executable, agent)
