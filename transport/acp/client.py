@@ -213,6 +213,7 @@ class AcpClient:
         self._conversation.stopping = True
         if self._starting.ready and not self._connection.closed:
             self._conversation.stop()
+            self._calls.ready = False
             if self.caps.supports_close_session and self._send_close():
                 return
         self._put_session_closed()
@@ -287,7 +288,7 @@ class AcpClient:
     def _after_step(self) -> None:
         if self._starting.ready:
             self._conversation.session_id = self.acp_session_id
-            self._calls.ready = True
+            self._calls.ready = not self._stopping
 
     def _request(self, request: Request) -> None:
         call = self._connection.take_request(request)

@@ -138,7 +138,8 @@ class Conversation:
 
     def steer_answered(self, steer_id: str, response: Response) -> None:
         """The agent took it, refused it, or is gone."""
-        self._steers.pop(steer_id, None)
+        if self._steers.pop(steer_id, None) is None:
+            return  # given up on with its turn
         outcome, error = "", response.error
         if error is None:
             outcome = codec_v1.decode_steering(decode_value(response.result))
