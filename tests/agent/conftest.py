@@ -11,6 +11,7 @@ import textwrap
 import pytest
 from greenroom.transport.agent.context import CallContext
 from greenroom.transport.agent.driver import ACPDriver
+from greenroom.transport.agent.groups import group_lives
 from greenroom.transport.agent.protocol import PromptRequest, StartOpts
 
 DEMO = (sys.executable, "-m", "greenroom.transport.demo")
@@ -116,15 +117,11 @@ class Stage:
         self.driver.stop(CallContext.after(seconds), process)
 
     def clear(self):
+        impatient = ACPDriver(stop_timeout=0.3)
         for process in self._started:
-            self.stop(process)
+            impatient.stop(soon(), process)
             assert process.done.is_set()
-            assert_group_is_empty(process.pid)
-
-
-def assert_group_is_empty(group):
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, 0)
+            assert not group_lives(process.pid)
 
 
 @pytest.fixture

@@ -245,6 +245,11 @@ class Link:
             self._close_stdin()
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes the agent has not taken yet."""
+        return self._outgoing_bytes
+
+    @property
     def write_stalled_s(self) -> float:
         """For how long the agent has taken nothing of what waits for it (D36)."""
         return 0.0 if self._stalled_at is None else time.monotonic() - self._stalled_at
