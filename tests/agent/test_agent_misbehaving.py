@@ -440,7 +440,7 @@ def test_an_agent_is_slowed_down_to_the_pace_of_its_reader(stage):
     until(lambda: process.link.is_paused)
     held = stream.waiting
     assert 128 <= held < 128 + 100
-    until(lambda: in_pipe(process) > 60_000)
+    until(lambda: in_pipe(process) > 40_000)
     assert stream.waiting == held
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     most, count = 0, 0
