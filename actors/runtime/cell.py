@@ -8,10 +8,7 @@ every monitor hears of it exactly once, however it ended.
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -43,18 +40,6 @@ _PROXIED = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 _KERNEL = frozenset({*_PROXIED, _ActorStop, Probe})
 _SPECIAL = frozenset({*_KERNEL, Parcel})
 
-_serials = itertools.count(1)
-_urn_prefix = ""
-
-
-def _draw_urn_prefix() -> None:
-    global _urn_prefix
-    _urn_prefix = f"urn:uuid:{str(uuid.uuid4())[:24]}"
-
-
-_draw_urn_prefix()
-os.register_at_fork(after_in_child=_draw_urn_prefix)
-
 
 class Cell(Mailbox):
     """A mailbox with an actor in it. Everything here happens in the hub's own thread.
@@ -75,17 +60,17 @@ class Cell(Mailbox):
         self.reason: DownReason | None = None
         self.error: BaseException | None = None
         self.scheduled = True  # until start(): messages to an actor under construction wait
-        self._serial = next(_serials)
+        self._serial = next(dispatcher.serials)
         self._started = False
         self._monitors: dict[Monitor, None] | None = None
 
     @property
     def urn(self) -> str:
-        """The actor's URN: a UUID in its form, drawn once per process and counted up.
+        """The actor's URN: a UUID in its form, drawn once per dispatcher and counted up.
 
         It is made when asked for: a random UUID per actor costs more than the rest of its start.
         """
-        return f"{_urn_prefix}{self._serial:012x}"
+        return f"{self.dispatcher.urn_prefix}{self._serial:012x}"
 
     @property
     def ref(self) -> GreenRef[Any]:

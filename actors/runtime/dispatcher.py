@@ -10,7 +10,9 @@ the queue filled, or puts the first actor in, sees to it.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import uuid
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -49,16 +51,19 @@ class Dispatcher:
     """The actors of one hub: their run queue, their workers, their dead letters.
 
     Get it with :meth:`current` or :meth:`of`; it hangs on the gevent hub itself. Attributes:
-    ``inlet``, ``dead_letters``, ``cells`` (of all actors alive), ``blocked`` (see below).
+    ``inlet``, ``dead_letters``, ``cells`` (of all actors alive), ``urn_prefix`` and ``serials``
+    (of which the URNs of its actors are made).
     """
 
     __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_kicked", "_loop", "_queue",
-                 "_workers", "cells", "dead_letters", "inlet")
+                 "_workers", "cells", "dead_letters", "inlet", "serials", "urn_prefix")
 
     def __init__(self, hub: Any, inlet: Inlet) -> None:
         self.inlet = inlet
         self.dead_letters = DeadLetters()
         self.cells: set[Cell] = set()
+        self.urn_prefix = f"urn:uuid:{str(uuid.uuid4())[:24]}"
+        self.serials = itertools.count(1)
         self._hub = hub
         self._loop = inlet.loop
         self._queue: deque[Cell] = deque()

@@ -24,7 +24,8 @@ from gevent._hub_local import get_hub_if_exists
 from greenlet import getcurrent
 from pykka import Future, Timeout
 
-from .originals import Lock, acquire, get_ident
+from .originals import Lock, acquire
+from .waking import Sleep, Waking, wake_up
 
 __all__ = ["GreenFuture", "derived"]
 
@@ -37,8 +38,6 @@ R = TypeVar("R")
 
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 Callback = Callable[[Any], object]
-Waking = tuple[Callable[[], object], Any, int]
-"""How to wake a greenlet: its sleep's end, its hub's loop, the ident of its thread."""
 
 _UNSET: Any = object()
 
@@ -106,7 +105,7 @@ class GreenFuture(Future[T]):
         ):
             raise queue.Full
         if self._first is not None:
-            _wake(*self._first)
+            wake_up(*self._first)
         if self._waiters is not None:
             self._call_waiters()
 
@@ -185,7 +184,7 @@ class GreenFuture(Future[T]):
         ):
             raise queue.Full
         if self._first is not None:
-            _wake(*self._first)
+            wake_up(*self._first)
         if self._waiters is not None:
             self._call_waiters()
 
@@ -290,7 +289,7 @@ class GreenFuture(Future[T]):
         """Wait where another greenlet waits already."""
 
         def wake(_: object) -> None:
-            _wake(*waking)
+            wake_up(*waking)
 
         self._add_waiter(wake)
         hub.loop.ref()
@@ -327,43 +326,6 @@ def derived(future: Future[Any], sources: tuple[Future[Any], ...]) -> Future[Any
     """Note what ``future`` waits for, so that awaiting it needs no thread."""
     cast("GreenFuture[Any]", future)._sources = sources
     return future
-
-
-class Sleep:
-    """A greenlet that waits; :meth:`end` wakes it, once, and does nothing when it is gone."""
-
-    __slots__ = ("alarm", "greenlet")
-
-    greenlet: Any
-    alarm: Any
-
-    def end(self) -> None:
-        """Wake the greenlet. Only in its hub's loop."""
-        sleeper, self.greenlet = self.greenlet, None
-        if sleeper is not None:
-            sleeper.switch()
-
-    def set_alarm(self, loop: Any, seconds: float) -> None:
-        """Wake it in ``seconds`` at the latest."""
-        self.alarm = loop.timer(seconds)
-        self.alarm.start(self.end)
-
-    def close(self) -> None:
-        """It is awake, for whatever reason: let nothing wake it again."""
-        self.greenlet = None
-        if self.alarm is not None:
-            self.alarm.stop()
-            self.alarm.close()
-
-
-def _wake(end: Callable[[], object], loop: Any, ident: int) -> None:
-    try:
-        if get_ident() == ident:
-            loop.run_callback(end)
-        else:
-            loop.run_callback_threadsafe(end)
-    except Exception:
-        logger.exception("nobody to wake: the hub of a waiting greenlet is gone")
 
 
 def _call(fn: Callback, future: Future[Any]) -> None:

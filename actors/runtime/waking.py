@@ -1,0 +1,58 @@
+"""Waking a greenlet that waits, through its own hub's loop and from any thread.
+
+Rules it owns: a greenlet is woken once at most, never after it has gone on for another reason,
+and never by a switch that was meant for something else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from .originals import get_ident
+
+__all__ = ["Sleep", "Waking", "wake_up"]
+
+logger = logging.getLogger(__name__)
+
+Waking = tuple[Callable[[], object], Any, int]
+"""How to wake a greenlet: its sleep's end, its hub's loop, the ident of its thread."""
+
+
+class Sleep:
+    """A greenlet that waits; :meth:`end` wakes it, once, and does nothing when it is gone."""
+
+    __slots__ = ("alarm", "greenlet")
+
+    greenlet: Any
+    alarm: Any
+
+    def end(self) -> None:
+        """Wake the greenlet. Only in its hub's loop."""
+        sleeper, self.greenlet = self.greenlet, None
+        if sleeper is not None:
+            sleeper.switch()
+
+    def set_alarm(self, loop: Any, seconds: float) -> None:
+        """Wake it in ``seconds`` at the latest."""
+        self.alarm = loop.timer(seconds)
+        self.alarm.start(self.end)
+
+    def close(self) -> None:
+        """It is awake, for whatever reason: let nothing wake it again."""
+        self.greenlet = None
+        if self.alarm is not None:
+            self.alarm.stop()
+            self.alarm.close()
+
+
+def wake_up(end: Callable[[], object], loop: Any, ident: int) -> None:
+    """Have ``end`` called in ``loop``, whose thread is ``ident``. From any thread."""
+    try:
+        if get_ident() == ident:
+            loop.run_callback(end)
+        else:
+            loop.run_callback_threadsafe(end)
+    except Exception:
+        logger.exception("nobody to wake: the hub of a waiting greenlet is gone")
