@@ -106,7 +106,6 @@ def main() -> None:
             title("The agent is killed in the middle of a turn")
             stream = session.prompt("@@slow 40 0.1")
             follow(session, stream, kill_after=5)
-            manager.stop_and_wait(session.id)
             manager.wait_for_finalizations(timeout=20)
             info = manager.status(session.id)
             print(f"{DIM}caller | session {info.state}, reason {info.stop_reason}{OFF}")

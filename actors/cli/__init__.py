@@ -18,7 +18,3 @@ def main() -> None:
     from .commands import greenroom
 
     greenroom(prog_name="greenroom")
-
-
-if __name__ == "__main__":
-    main()

@@ -216,7 +216,9 @@ class LifecycleVerbs(VerbGroup):
             raise SessionNotActiveError(f"{operation}: the manager is closed", operation=operation)
 
     def _agent(self, name: str) -> AgentDef:
-        agent = resolve_agent(name, self._runtime.options.agents)
+        if not name.strip():
+            raise SessionValueError("create: agent name is required")
+        agent = resolve_agent(name.strip(), self._runtime.options.agents)
         if not installed(agent):
             hint = f"; install it with `{agent.install_hint}`" if agent.install_hint else ""
             raise AgentNotAvailableError(

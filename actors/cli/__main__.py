@@ -1,0 +1,5 @@
+"""``python -m greenroom.actors.cli``."""
+
+from . import main
+
+main()
