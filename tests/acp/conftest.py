@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-
+from greenroom.actors.errors import AgentError
 from greenroom.actors.model.event import AgentEvent
+from greenroom.actors.model.failure import FailureKind
 from greenroom.transport.acp.client import AcpClient
 from greenroom.transport.acp.options import ClientOpts
 from greenroom.transport.acp.outputs import (
     EventsEmitted,
     Output,
+    Ready,
+    StartFailed,
     TimerArmed,
     TimerCancelled,
     TurnClosed,
@@ -77,7 +80,7 @@ class Peer:
             return self.say(id=request["id"], error=error)
         return self.say(id=request["id"], result=result)
 
-    def update(self, kind: str, session: str = SESSION, **members: Any) -> list[Output]:
+    def update(self, kind: str, /, session: str = SESSION, **members: Any) -> list[Output]:
         """The agent reports something."""
         params = {"sessionId": session, "update": {"sessionUpdate": kind, **members}}
         return self.say(method="session/update", params=params)
@@ -92,6 +95,12 @@ class Peer:
         options = tool.pop("options", OPTIONS)
         params = {"sessionId": SESSION, "toolCall": tool, "options": options}
         return self.say(id=request_id, method="session/request_permission", params=params)
+
+    def begun(self, initialize: dict[str, Any] | None = None) -> Peer:
+        """As far as the answer to initialize."""
+        self.do(self.client.start())
+        self.reply({"protocolVersion": 1, **(initialize or {})})
+        return self
 
     def started(
         self, initialize: dict[str, Any] | None = None, session: dict[str, Any] | None = None
@@ -119,6 +128,27 @@ class Peer:
         self.reply({"stopReason": stop_reason}, to="session/prompt")
         self.fire("settle")
         return self
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of all requests and notifications written."""
+        return [message["method"] for message in self.sent if "method" in message]
+
+    @property
+    def outcome(self) -> Ready | StartFailed:
+        """How the start ended."""
+        [found] = [output for output in self.outputs if isinstance(output, Ready | StartFailed)]
+        return found
+
+    def failed(self, kind: FailureKind, *words: str) -> AgentError:
+        """The error of a start that failed as said; nothing runs any more."""
+        found = self.outcome
+        assert isinstance(found, StartFailed), found
+        assert found.failure.kind is kind
+        assert all(word in found.failure.summary for word in words), found.failure.summary
+        assert found.error.fields["failure"] == found.failure
+        assert not self.timers
+        return found.error
 
     @property
     def events(self) -> list[AgentEvent]:

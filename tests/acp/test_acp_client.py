@@ -1,7 +1,6 @@
 """The client as a whole: misbehaving agents, stop, the end of the connection (04 7.2, 11)."""
 
 import pytest
-
 from greenroom.actors.errors import OperationUnavailableError
 from greenroom.transport.acp.options import FRAME_BYTES_MAX, LOG_LINES_MAX
 from greenroom.transport.acp.outputs import (
@@ -12,7 +11,6 @@ from greenroom.transport.acp.outputs import (
     TurnClosed,
 )
 
-SESSION = "acp-1"
 CLOSES = {"agentCapabilities": {"sessionCapabilities": {"close": {}}}}
 
 

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from greenroom.actors.errors import RequestError
 from greenroom.transport.acp import jsonrpc
 from greenroom.transport.acp.connection import Connection

@@ -1,7 +1,6 @@
 """What an error means (04 8; 07 R9, R12)."""
 
 import pytest
-
 from greenroom.actors.errors import (
     AgentError,
     AgentStartError,
@@ -136,9 +135,7 @@ def test_a_summary_names_step_and_error_once_and_is_bounded():
 
 def test_the_error_of_a_step_is_classified_and_keeps_its_cause():
     cause = RequestError("boom", code=1)
-    error = failures.step_error(
-        FailureKind.LOAD_SESSION, "step", cause, LoadSessionFailedError
-    )
+    error = failures.step_error(FailureKind.LOAD_SESSION, "step", cause, LoadSessionFailedError)
     assert type(error) is LoadSessionFailedError
     assert error.__cause__ is cause
     assert failures.classified_failure(error).kind is FailureKind.LOAD_SESSION

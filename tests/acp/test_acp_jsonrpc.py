@@ -3,9 +3,6 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from greenroom.actors.errors import RequestError
 from greenroom.transport.acp import jsonrpc
 from greenroom.transport.acp.jsonrpc import (
@@ -17,6 +14,8 @@ from greenroom.transport.acp.jsonrpc import (
     UpdateSeen,
     decode,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -1,11 +1,10 @@
 """Bytes into lines (04 3.1, 3.2)."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from greenroom.transport.acp.lines import LineSplitter
 from greenroom.transport.acp.options import FRAME_BYTES_MAX
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

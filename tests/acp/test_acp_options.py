@@ -1,7 +1,6 @@
 """The settings an agent offers (04 2.6)."""
 
 import pytest
-
 from greenroom.actors.model.agent import Caps, SessionConfigOption
 from greenroom.transport.acp import config_options
 from greenroom.transport.acp.config_options import Setting

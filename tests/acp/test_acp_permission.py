@@ -4,7 +4,6 @@ import json
 from itertools import count
 
 import pytest
-
 from greenroom.actors.errors import (
     InvalidPermissionDecisionError,
     PendingPermissionConflictError,

@@ -1,9 +1,6 @@
 """The static policy, grants and the lexical half of confinement (04 5.2, 5.3)."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from greenroom.actors.errors import (
     InvalidPathError,
     PathOutsideWorkspaceError,
@@ -13,6 +10,8 @@ from greenroom.actors.errors import (
 from greenroom.actors.model.agent import PermissionDecision, PermissionMode
 from greenroom.transport.acp import confinement, policy
 from greenroom.transport.acp.policy import READ_FILE, WRITE_FILE, Grants
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 DENY, READS, ALL = PermissionMode.DENY_ALL, PermissionMode.APPROVE_READS, PermissionMode.APPROVE_ALL
 

@@ -3,9 +3,6 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from greenroom.actors.model.event import TokenUsage
 from greenroom.transport.acp.inputs import (
     OptionsChanged,
@@ -18,6 +15,8 @@ from greenroom.transport.acp.inputs import (
     UserChunk,
 )
 from greenroom.transport.acp.updates import decode_update, decode_usage
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 
 def read(kind, **members):

@@ -56,9 +56,7 @@ class AgentCalls:
     :param outbox: takes events, file calls and timers.
     """
 
-    def __init__(
-        self, opts: ClientOpts, connection: Connection[Any], outbox: Outbox
-    ) -> None:
+    def __init__(self, opts: ClientOpts, connection: Connection[Any], outbox: Outbox) -> None:
         self._opts = opts
         self._connection = connection
         self._outbox = outbox
@@ -99,7 +97,7 @@ class AgentCalls:
         parked = self._pending.take(call.key)
         if parked is not None:
             self._settle(parked, None, PermissionDecision.CANCELED)
-        elif call.key in self._asked:
+        else:  # only these two kinds of call stay open
             self.answer_error(call.key, rpc_error(jsonrpc.REQUEST_CANCELLED))
             self._outbox.put(ClientCallCancelled(call.key))
 
@@ -149,9 +147,7 @@ class AgentCalls:
         if turn is not None:
             turn.permission_asked(asked.tool_call_id, self._outbox.events)
         paths = self._located(asked)
-        parked = Parked(
-            call.key, turn_id, self._pending.name(asked, turn_id), asked, paths or ()
-        )
+        parked = Parked(call.key, turn_id, self._pending.name(asked, turn_id), asked, paths or ())
         # An ended or cancelled turn takes no permissions any more (D24).
         if not asked.answerable or (turn and (turn.cancel_sent or not turn.is_open)):
             self._settle(parked, None, PermissionDecision.CANCELED)
@@ -195,10 +191,10 @@ class AgentCalls:
     def timer_fired(self, name: str) -> None:
         """Nobody answered in time: as ``reject-once``."""
         parked = self._pending.take(int(name.removeprefix(TIMER)))
-        if parked is not None:
-            decision = PermissionDecision.REJECT_ONCE
-            option, applied = permission.select(parked.asked.options, decision)
-            self._settle(parked, option, applied)
+        assert parked is not None, "whoever takes a request stops its timer"
+        decision = PermissionDecision.REJECT_ONCE
+        option, applied = permission.select(parked.asked.options, decision)
+        self._settle(parked, option, applied)
 
     def cancel_permissions(self) -> None:
         """Answer all that wait with ``cancelled`` (D24; 07 R1)."""

@@ -28,7 +28,6 @@ from .inputs import OptionsChanged
 from .jsonrpc import (
     BadRequest,
     Id,
-    Junk,
     Message,
     Notification,
     Request,
@@ -256,8 +255,8 @@ class AcpClient:
                 self._notification(message)
             case BadRequest(raw_id, error):
                 self._connection.refuse(raw_id, error)
-            case Junk(reason):
-                self._outbox.log("warning", f"line skipped: {reason}")
+            case _:
+                self._outbox.log("warning", f"line skipped: {message.reason}")
 
     def _update(self, seen: UpdateSeen) -> None:
         if not self._starting.ready:

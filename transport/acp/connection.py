@@ -101,9 +101,7 @@ class Connection(Generic[Purpose]):
     def take_request(self, request: Request) -> InboundCall | None:
         """Open the call, or answer it at once: too many, or the id is in use (D11)."""
         if request.id in self._keys:
-            self.refuse(
-                request.raw_id, jsonrpc.rpc_error(jsonrpc.INVALID_REQUEST, "id is in use")
-            )
+            self.refuse(request.raw_id, jsonrpc.rpc_error(jsonrpc.INVALID_REQUEST, "id is in use"))
             return None
         if len(self._inbound) >= self._inbound_max:
             self.refuse(

@@ -128,9 +128,7 @@ class Conversation:
             raise OperationUnavailableError("too many unanswered steering messages")
         params = codec_v1.steering_params(self.session_id, text.strip())
         try:
-            request_id = self._connection.request(
-                codec_v1.STEERING, params, SteerCall(steer_id)
-            )
+            request_id = self._connection.request(codec_v1.STEERING, params, SteerCall(steer_id))
         except RequestError as error:
             self._outbox.put(SteerAnswered(steer_id, "failed", error))
         else:
@@ -203,8 +201,7 @@ class Conversation:
     def timer_fired(self, name: str) -> None:
         """The grace of a cancel is over, or the turn has settled."""
         turn = self.turn
-        if turn is None:
-            return
+        assert turn is not None, "timers of a turn end with it"
         if name == self._timer(GRACE):
             self._calls.cancel_permissions()
             turn.abandon(self._outbox.events)

@@ -131,10 +131,7 @@ def is_suppressible(error: BaseException) -> bool:
         return True
     return any(
         isinstance(cause, TimeoutError)
-        or (
-            isinstance(cause, RequestError)
-            and _has(error_text(cause).lower(), SUPPRESSIBLE_TEXTS)
-        )
+        or (isinstance(cause, RequestError) and _has(error_text(cause).lower(), SUPPRESSIBLE_TEXTS))
         for cause in _chain(error)
     )
 

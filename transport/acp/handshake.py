@@ -206,9 +206,7 @@ class Handshake:
                 return
             cursor = page[1]
             if not cursor:
-                missing = rpc_error(
-                    jsonrpc.RESOURCE_NOT_FOUND, "session not found in session/list"
-                )
+                missing = rpc_error(jsonrpc.RESOURCE_NOT_FOUND, "session not found in session/list")
                 raise step_error(
                     FailureKind.LOAD_SESSION, LOAD_FAILED, missing, LoadSessionFailedError
                 )
@@ -217,9 +215,7 @@ class Handshake:
 
     def _mode(self) -> Steps:
         opts = self._opts
-        setting = config_options.choose_mode(
-            self.caps, opts.permissions, opts.prefer_gateway_modes
-        )
+        setting = config_options.choose_mode(self.caps, opts.permissions, opts.prefer_gateway_modes)
         if setting is not None:
             yield from self._set(setting, codec_v1.SET_MODE, MODE_FAILED)
 

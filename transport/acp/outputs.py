@@ -136,6 +136,8 @@ class TimerCancelled:
 class Disconnected:
     """Nothing more will be read or written. Comes once, after all it caused.
 
+    Only a ``SessionClosed`` may still follow, should a stop be requested later.
+
     :param cause: for people, such as ``line of 10485760 bytes or more``.
     """
 

@@ -114,9 +114,7 @@ def _options(items: list[Any]) -> tuple[PermissionOption, ...]:
     )
 
 
-def request_id(
-    asked: Asked, turn_id: str, taken: Container[str], numbers: Iterator[int]
-) -> str:
+def request_id(asked: Asked, turn_id: str, taken: Container[str], numbers: Iterator[int]) -> str:
     """The id the request is known by outside (04 6.1), unlike every one in ``taken``.
 
     :param numbers: told apart by these, should the natural id be taken.
@@ -157,9 +155,7 @@ def outcome(option: PermissionOption | None) -> dict[str, Any]:
     return {"outcome": {"outcome": "selected", "optionId": option.option_id}}
 
 
-def event(
-    asked: Asked, turn_id: str, known_as: str, decision: PermissionDecision
-) -> AgentEvent:
+def event(asked: Asked, turn_id: str, known_as: str, decision: PermissionDecision) -> AgentEvent:
     """The ``permission`` event; one that is pending carries no decision (04 6.2)."""
     token = "" if decision is PermissionDecision.PENDING else decision.value
     return AgentEvent(

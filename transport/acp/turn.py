@@ -21,7 +21,6 @@ from .inputs import (
     SessionNoted,
     TextAdded,
     ToolChanged,
-    Unreadable,
     Update,
     UsageSeen,
     UserChunk,
@@ -65,9 +64,7 @@ def fact_event(update: Update, session_id: str) -> AgentEvent | None:
                 type=SYSTEM, session_id=session_id, title=update.token, raw=update.raw
             )
         case UsageSeen() if not update.usage.is_zero:
-            return AgentEvent(
-                type=USAGE, session_id=session_id, usage=update.usage, raw=update.raw
-            )
+            return AgentEvent(type=USAGE, session_id=session_id, usage=update.usage, raw=update.raw)
         case _:
             return None
 
@@ -117,7 +114,7 @@ class Turn:
             case OptionsChanged() | SessionNoted():
                 self.flush_results(out)
                 out.append(self._event(SYSTEM, title=update.token, raw=update.raw))
-            case UsageSeen() | Unreadable():
+            case _:  # usage that says nothing
                 pass
 
     def permission_asked(self, tool_call_id: str, out: list[AgentEvent]) -> None:
@@ -255,15 +252,11 @@ class Turn:
 
     def _fail(self, settled: SessionFailure, raw: RawJSON | None, out: list[AgentEvent]) -> None:
         self.flush_results(out)
-        out.append(
-            self._event(ERROR, error=settled.summary, failure=settled, raw=raw)
-        )
+        out.append(self._event(ERROR, error=settled.summary, failure=settled, raw=raw))
         self.phase = Phase.CLOSED
 
     def _event(self, type_: str, **members: Any) -> AgentEvent:
-        return AgentEvent(
-            type=type_, session_id=self._session_id, turn_id=self.turn_id, **members
-        )
+        return AgentEvent(type=type_, session_id=self._session_id, turn_id=self.turn_id, **members)
 
 
 def cancel_was_refused(error: RequestError) -> bool:
