@@ -179,3 +179,11 @@ def test_an_unreadable_pid_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         HomeLock.acquire(path)
     assert caught.value.pid == 0
     lock.release()
+
+
+def test_released_by_somebody_else_it_is_only_closed(tmp_path: Path) -> None:
+    lock = HomeLock.acquire(tmp_path / "runtime.lock")
+    lock._owner = 0
+    assert not lock.held
+    lock.release()
+    assert (tmp_path / "runtime.lock").read_text().strip() == str(os.getpid())
