@@ -14,6 +14,7 @@ from ..errors import (
     PromptInProgressError,
     SessionError,
     SessionNotFoundError,
+    SessionValueError,
     WorkspaceNotFoundError,
     WorkspaceRootMissingError,
 )
@@ -25,6 +26,7 @@ BUSY = 4
 INTERRUPTED = 130
 
 CODES: dict[type[SessionError], int] = {
+    SessionValueError: USAGE,
     SessionNotFoundError: NOT_FOUND,
     AgentNotAvailableError: NOT_FOUND,
     WorkspaceNotFoundError: NOT_FOUND,

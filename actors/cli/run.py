@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..core.turn import check_message
 from ..manager.handle import Session
 from ..manager.manager import SessionManager
 from ..model.event import AgentEvent, EventType, RawJSON
@@ -35,6 +36,7 @@ def run_prompt(
     as_json: bool,
 ) -> bool:
     """Run one prompt to its end; whether it ended well."""
+    check_message(prompt, session_id or "")
     with SessionManager(home) as manager:
         if session_id:
             session = manager.resume(session_id)
