@@ -11,60 +11,185 @@ from .exports import lazy_names
 
 if TYPE_CHECKING:
     from .errors import (
-        AgentError,
-        AgentExitedError,
-        AgentNotAvailableError,
-        AgentStartError,
-        CallerError,
-        HomeInUseError,
-        InvalidPermissionDecisionError,
-        MailboxFullError,
-        OperationUnavailableError,
-        PendingPermissionConflictError,
-        PendingPermissionNotFoundError,
-        PromptInProgressError,
-        PromptNotInProgressError,
-        PromptStreamLaggedError,
-        SessionError,
-        SessionInputQueueEntryNotFoundError,
-        SessionInputQueueFullError,
-        SessionNotActiveError,
-        SessionNotFoundError,
-        SessionValueError,
-        StorageError,
-        WorkspaceNotFoundError,
-        WorkspaceRootMissingError,
-        error_is,
+        AgentError as AgentError,
     )
-    from .manager.handle import Session
-    from .manager.manager import AsyncSessionManager, SessionManager
-    from .model.agent import AgentDef, PermissionDecision, PermissionMode
-    from .model.event import EVENT_TYPE_SESSION_STOPPED, AgentEvent, EventType, SessionEvent
-    from .model.failure import FailureKind, SessionFailure
-    from .model.ids import IDGenerator
-    from .model.query import EventQuery, TurnHistory
+    from .errors import (
+        AgentExitedError as AgentExitedError,
+    )
+    from .errors import (
+        AgentNotAvailableError as AgentNotAvailableError,
+    )
+    from .errors import (
+        AgentStartError as AgentStartError,
+    )
+    from .errors import (
+        CallerError as CallerError,
+    )
+    from .errors import (
+        HomeInUseError as HomeInUseError,
+    )
+    from .errors import (
+        InvalidPermissionDecisionError as InvalidPermissionDecisionError,
+    )
+    from .errors import (
+        MailboxFullError as MailboxFullError,
+    )
+    from .errors import (
+        OperationUnavailableError as OperationUnavailableError,
+    )
+    from .errors import (
+        PendingPermissionConflictError as PendingPermissionConflictError,
+    )
+    from .errors import (
+        PendingPermissionNotFoundError as PendingPermissionNotFoundError,
+    )
+    from .errors import (
+        PromptInProgressError as PromptInProgressError,
+    )
+    from .errors import (
+        PromptNotInProgressError as PromptNotInProgressError,
+    )
+    from .errors import (
+        PromptStreamLaggedError as PromptStreamLaggedError,
+    )
+    from .errors import (
+        SessionError as SessionError,
+    )
+    from .errors import (
+        SessionInputQueueEntryNotFoundError as SessionInputQueueEntryNotFoundError,
+    )
+    from .errors import (
+        SessionInputQueueFullError as SessionInputQueueFullError,
+    )
+    from .errors import (
+        SessionNotActiveError as SessionNotActiveError,
+    )
+    from .errors import (
+        SessionNotFoundError as SessionNotFoundError,
+    )
+    from .errors import (
+        SessionValueError as SessionValueError,
+    )
+    from .errors import (
+        StorageError as StorageError,
+    )
+    from .errors import (
+        WorkspaceNotFoundError as WorkspaceNotFoundError,
+    )
+    from .errors import (
+        WorkspaceRootMissingError as WorkspaceRootMissingError,
+    )
+    from .errors import (
+        error_is as error_is,
+    )
+    from .manager.handle import (
+        Session as Session,
+    )
+    from .manager.manager import (
+        AsyncSessionManager as AsyncSessionManager,
+    )
+    from .manager.manager import (
+        SessionManager as SessionManager,
+    )
+    from .model.agent import (
+        AgentDef as AgentDef,
+    )
+    from .model.agent import (
+        PermissionDecision as PermissionDecision,
+    )
+    from .model.agent import (
+        PermissionMode as PermissionMode,
+    )
+    from .model.event import (
+        EVENT_TYPE_SESSION_STOPPED as EVENT_TYPE_SESSION_STOPPED,
+    )
+    from .model.event import (
+        AgentEvent as AgentEvent,
+    )
+    from .model.event import (
+        EventType as EventType,
+    )
+    from .model.event import (
+        SessionEvent as SessionEvent,
+    )
+    from .model.failure import (
+        FailureKind as FailureKind,
+    )
+    from .model.failure import (
+        SessionFailure as SessionFailure,
+    )
+    from .model.ids import (
+        IDGenerator as IDGenerator,
+    )
+    from .model.query import (
+        EventQuery as EventQuery,
+    )
+    from .model.query import (
+        TurnHistory as TurnHistory,
+    )
     from .model.session import (
-        SessionInfo,
-        SessionLineage,
-        SessionMeta,
-        SessionType,
-        State,
-        StopCause,
-        StopReason,
+        SessionInfo as SessionInfo,
+    )
+    from .model.session import (
+        SessionLineage as SessionLineage,
+    )
+    from .model.session import (
+        SessionMeta as SessionMeta,
+    )
+    from .model.session import (
+        SessionType as SessionType,
+    )
+    from .model.session import (
+        State as State,
+    )
+    from .model.session import (
+        StopCause as StopCause,
+    )
+    from .model.session import (
+        StopReason as StopReason,
     )
     from .model.settings import (
-        DEFAULT_LIVENESS_STALL_AFTER,
-        SessionBusyInputConfig,
-        SessionSupervisionConfig,
+        DEFAULT_LIVENESS_STALL_AFTER as DEFAULT_LIVENESS_STALL_AFTER,
     )
-    from .model.turn import BusyInputMode, InputQueueSummary, SendPromptResult, TurnSource
-    from .runtime.actor import GreenActor
-    from .runtime.errors import ActorError
-    from .runtime.future import GreenFuture
-    from .runtime.hub import Hub
-    from .runtime.mailbox import Lane
-    from .runtime.ref import GreenRef
-    from .session.stream import PromptStream
+    from .model.settings import (
+        SessionBusyInputConfig as SessionBusyInputConfig,
+    )
+    from .model.settings import (
+        SessionSupervisionConfig as SessionSupervisionConfig,
+    )
+    from .model.turn import (
+        BusyInputMode as BusyInputMode,
+    )
+    from .model.turn import (
+        InputQueueSummary as InputQueueSummary,
+    )
+    from .model.turn import (
+        SendPromptResult as SendPromptResult,
+    )
+    from .model.turn import (
+        TurnSource as TurnSource,
+    )
+    from .runtime.actor import (
+        GreenActor as GreenActor,
+    )
+    from .runtime.errors import (
+        ActorError as ActorError,
+    )
+    from .runtime.future import (
+        GreenFuture as GreenFuture,
+    )
+    from .runtime.hub import (
+        Hub as Hub,
+    )
+    from .runtime.mailbox import (
+        Lane as Lane,
+    )
+    from .runtime.ref import (
+        GreenRef as GreenRef,
+    )
+    from .session.stream import (
+        PromptStream as PromptStream,
+    )
 
 _HOME: dict[str, str] = {
     **dict.fromkeys(
@@ -135,4 +260,4 @@ _HOME: dict[str, str] = {
 """Where each public name lives."""
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)

@@ -69,9 +69,7 @@ class SubscriberProcess:
 
 def follow(session: Session, stream: PromptStream, *, steer: str = "", kill_after: int = 0) -> None:
     """Read a turn: allow what it asks for, steer it once, or kill its agent."""
-    seen = 0
-    for event in stream:
-        seen += 1
+    for seen, event in enumerate(stream, 1):
         if event.type == EventType.PLAN and steer:
             staged = session.steer(steer)
             print(f"{DIM}caller | steering {staged.status}: {steer}{OFF}", flush=True)

@@ -8,18 +8,53 @@ from ..actors.exports import lazy_names
 
 if TYPE_CHECKING:
     from .format.transcript import (
-        UIMessage,
-        UIMessagePart,
-        join_ui_message_text,
-        to_json,
-        to_ui_messages,
-        ui_message_text,
+        UIMessage as UIMessage,
     )
-    from .home import HomeStore
-    from .meta import read_meta, write_meta
-    from .readonly import ReadOnlySessionStore
-    from .session_store import SessionStore, StateOp, StoredRow
-    from .tables import JournalDB, JournalStorage, JournalTable
+    from .format.transcript import (
+        UIMessagePart as UIMessagePart,
+    )
+    from .format.transcript import (
+        join_ui_message_text as join_ui_message_text,
+    )
+    from .format.transcript import (
+        to_json as to_json,
+    )
+    from .format.transcript import (
+        to_ui_messages as to_ui_messages,
+    )
+    from .format.transcript import (
+        ui_message_text as ui_message_text,
+    )
+    from .home import (
+        HomeStore as HomeStore,
+    )
+    from .meta import (
+        read_meta as read_meta,
+    )
+    from .meta import (
+        write_meta as write_meta,
+    )
+    from .readonly import (
+        ReadOnlySessionStore as ReadOnlySessionStore,
+    )
+    from .session_store import (
+        SessionStore as SessionStore,
+    )
+    from .session_store import (
+        StateOp as StateOp,
+    )
+    from .session_store import (
+        StoredRow as StoredRow,
+    )
+    from .tables import (
+        JournalDB as JournalDB,
+    )
+    from .tables import (
+        JournalStorage as JournalStorage,
+    )
+    from .tables import (
+        JournalTable as JournalTable,
+    )
 
 _HOME: dict[str, str] = {
     **dict.fromkeys(
@@ -42,4 +77,4 @@ _HOME: dict[str, str] = {
 """Where each public name lives."""
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)

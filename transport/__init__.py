@@ -7,19 +7,39 @@ from typing import TYPE_CHECKING
 from ..actors.exports import lazy_names
 
 if TYPE_CHECKING:
-    from .agent.context import CallContext
-    from .agent.driver import ACPDriver
-    from .agent.presets import PRESETS
-    from .agent.protocol import (
-        AgentDriver,
-        AgentProcess,
-        DriverStream,
-        PromptRequest,
-        StartOpts,
+    from .agent.context import (
+        CallContext as CallContext,
     )
-    from .bus.endpoints import Endpoints
-    from .bus.errors import BusError
-    from .bus.subscriber import Subscriber
+    from .agent.driver import (
+        ACPDriver as ACPDriver,
+    )
+    from .agent.presets import (
+        PRESETS as PRESETS,
+    )
+    from .agent.protocol import (
+        AgentDriver as AgentDriver,
+    )
+    from .agent.protocol import (
+        AgentProcess as AgentProcess,
+    )
+    from .agent.protocol import (
+        DriverStream as DriverStream,
+    )
+    from .agent.protocol import (
+        PromptRequest as PromptRequest,
+    )
+    from .agent.protocol import (
+        StartOpts as StartOpts,
+    )
+    from .bus.endpoints import (
+        Endpoints as Endpoints,
+    )
+    from .bus.errors import (
+        BusError as BusError,
+    )
+    from .bus.subscriber import (
+        Subscriber as Subscriber,
+    )
 
 _HOME: dict[str, str] = {
     "CallContext": "agent.context",
@@ -36,4 +56,4 @@ _HOME: dict[str, str] = {
 """Where each public name lives."""
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)

@@ -42,9 +42,7 @@ def greenroom() -> None:
     show_default=True,
     help="What the agent may do without asking.",
 )
-@click.option(
-    "--yes", "answer", flag_value="allow-once", help="Allow whatever the agent asks for."
-)
+@click.option("--yes", "answer", flag_value="allow-once", help="Allow whatever the agent asks for.")
 @click.option("--no", "answer", flag_value="reject-once", help="Reject whatever it asks for.")
 @HOME_OPTION
 @JSON_OPTION

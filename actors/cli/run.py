@@ -79,9 +79,7 @@ def _ask(event: AgentEvent) -> str:
         str(option.get("decision", "")) for option in _options(event.raw) if option.get("decision")
     }
     keys = [key for key, decision in ANSWERS.items() if decision in offered] or ["y", "n"]
-    chosen = click.prompt(
-        f"{event.title}: allow?", type=click.Choice(keys), default="n", err=True
-    )
+    chosen = click.prompt(f"{event.title}: allow?", type=click.Choice(keys), default="n", err=True)
     return ANSWERS[chosen]
 
 

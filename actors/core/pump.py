@@ -157,9 +157,7 @@ def _steer_at_boundary(state: SessionState, turn: Turn, now: datetime) -> Step:
     return replace(state, queue=queue, steering=entry), effects
 
 
-def _injected(
-    state: SessionState, turn: Turn | None, entry: QueueEntry, now: datetime
-) -> Effects:
+def _injected(state: SessionState, turn: Turn | None, entry: QueueEntry, now: datetime) -> Effects:
     """The steering text as an input of the running turn, and its marker.
 
     A turn that ended meanwhile takes no more input rows; the marker alone keeps the text.

@@ -34,9 +34,7 @@ INTERRUPTED: dict[State, _Row] = {
     State.STOPPING: _Row(
         StopReason.AGENT_CRASHED, "stop did not complete", FailureKind.PROCESS_EXIT, True
     ),
-    State.STARTING: _Row(
-        StopReason.ERROR, "start did not complete", FailureKind.STARTUP, False
-    ),
+    State.STARTING: _Row(StopReason.ERROR, "start did not complete", FailureKind.STARTUP, False),
 }
 """What a state on disk means when no runtime holds the session."""
 

@@ -327,7 +327,3 @@ def _current_or_fresh(state: SessionState) -> tuple[SessionState, str]:
     if state.turn is not None:
         return state, state.turn.turn_id
     return mint(state, TURN_PREFIX)
-
-
-
-

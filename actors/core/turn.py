@@ -54,6 +54,8 @@ from .state import SessionState, Turn, TurnPhase, mint
 Step = tuple[SessionState, Effects]
 
 INTERRUPT_TIMER = "interrupt"
+
+
 def not_active(state: SessionState, operation: str) -> SessionNotActiveError:
     """The refusal of live work by a session that is not active."""
     return SessionNotActiveError(

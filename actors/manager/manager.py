@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Unpack
 
 from ...transport.bus.endpoints import Endpoints
 from ..runtime.hub import Hub
 from ..session.live import LiveSession
 from .handle import Session
-from .options import ManagerOptions, default_home
+from .options import ManagerKeywords, ManagerOptions, default_home
 from .runtime import CLOSE_TIMEOUT, Runtime
 from .surfaces import Verbs, awaitable, awaitable_session, blocking, blocking_session
 
@@ -21,9 +21,7 @@ class SessionManager:
 
     :param home: directory of everything stored; absent: ``$GREENROOM_HOME``, else the platform's
         directory for a user's data. One runtime per home.
-    :param options: see :class:`ManagerOptions`: ``agents``, ``driver``, ``hub`` (``"own"``: a hub
-        in a thread of its own; ``"current"``: the hub of the calling gevent program),
-        ``durability``, ``session_busy_input_config``, ...
+    :param options: the keywords of :class:`~greenroom.actors.manager.options.ManagerOptions`.
     :raises HomeInUseError: another runtime owns the home.
     :raises SessionValueError: an option that is not allowed.
 
@@ -31,7 +29,7 @@ class SessionManager:
     asyncio. As a context manager it closes itself.
     """
 
-    def __init__(self, home: str | Path | None = None, **options: Any) -> None:
+    def __init__(self, home: str | Path | None = None, **options: Unpack[ManagerKeywords]) -> None:
         place = default_home() if home is None else Path(home).expanduser().absolute()
         checked = ManagerOptions(home=place, **options)
         self._owns_hub = checked.hub == "own"

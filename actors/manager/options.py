@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
+from ...storage.files import FileSystem
 from ...transport.agent.protocol import AgentDriver
 from ..errors import SessionValueError
 from ..model.agent import AgentDef
@@ -35,10 +37,35 @@ def default_home() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "greenroom"
 
 
+class ManagerKeywords(TypedDict, total=False):
+    """What ``SessionManager`` takes beside the home; the defaults are :class:`ManagerOptions`'."""
+
+    agents: Mapping[str, AgentDef | Sequence[str]]
+    driver: AgentDriver | None
+    hub: str
+    durability: str
+    sync_interval: float
+    prompt_buffer_size: int
+    session_busy_input_config: SessionBusyInputConfig
+    session_supervision: SessionSupervisionConfig
+    session_id_generator: IDGenerator | None
+    turn_id_generator: IDGenerator | None
+    logger: logging.Logger
+    file_system: FileSystem | None
+
+
 @dataclass(frozen=True, slots=True)
 class ManagerOptions:
     """The keywords of ``SessionManager(...)`` with their defaults filled in.
 
+    :param agents: agents by name beside the presets: argv, or an ``AgentDef``.
+    :param driver: ``None`` is the ACP driver.
+    :param hub: ``own``: a hub in a thread of its own; ``current``: the calling program's.
+    :param durability: ``default``, ``power`` (every row survives a power loss before anybody sees
+        it) or ``process`` (none waits for the disk) (03 13).
+    :param sync_interval: seconds until a row that did not wait for the disk is on it.
+    :param prompt_buffer_size: events a prompt stream holds for a reader that is behind.
+    :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
 
@@ -52,12 +79,11 @@ class ManagerOptions:
     session_busy_input_config: SessionBusyInputConfig = field(
         default_factory=SessionBusyInputConfig
     )
-    session_supervision: SessionSupervisionConfig = field(
-        default_factory=SessionSupervisionConfig
-    )
+    session_supervision: SessionSupervisionConfig = field(default_factory=SessionSupervisionConfig)
     session_id_generator: IDGenerator | None = None
     turn_id_generator: IDGenerator | None = None
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("greenroom"))
+    file_system: FileSystem | None = None
 
     def __post_init__(self) -> None:
         if self.hub not in HUBS:

@@ -54,9 +54,7 @@ class PromptVerbs(VerbGroup):
         chosen = mode.strip() or self._runtime.options.session_busy_input_config.default_mode
         if chosen not in set(BusyInputMode):
             raise SessionValueError(f'invalid busy input mode "{mode}"', session_id=session_id)
-        result: SendPromptResult = self._submit(
-            session_id, message, BusyInputMode(chosen), timeout
-        )
+        result: SendPromptResult = self._submit(session_id, message, BusyInputMode(chosen), timeout)
         return result
 
     def steer_prompt(

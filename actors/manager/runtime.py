@@ -63,6 +63,7 @@ class Runtime:
                 post=hub.post,
                 durability=options.durability,
                 sync_interval=options.sync_interval,
+                fs=options.file_system,
             )
             undo.callback(self.home.close)
             self.worker = NativeWorker("greenroom-files")
@@ -199,5 +200,3 @@ def answer(future: GreenFuture[T], timeout: float | None, operation: str) -> T:
         return future.get(timeout=timeout)
     except pykka.Timeout:
         raise TimeoutError(f"{operation}: no answer within {timeout} s") from None
-
-

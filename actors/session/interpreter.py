@@ -28,8 +28,8 @@ from ..model.turn import SendPromptResult
 from ..runtime.clock import TimerHandle
 from ..runtime.mailbox import Lane
 from .finalizer import finalize
-from .outbox import Batch, Item, Outbox
 from .live import LiveSession
+from .outbox import Batch, Item, Outbox
 from .stream import PromptStream
 
 ORDERED = frozenset(

@@ -106,9 +106,7 @@ class PromptStream:
             except pykka.Timeout:
                 with suppress(ValueError):
                     self._waiters.remove(waiter)
-                raise TimeoutError(
-                    f'turn "{self.turn_id}": no event within {timeout} s'
-                ) from None
+                raise TimeoutError(f'turn "{self.turn_id}": no event within {timeout} s') from None
 
     def _take_or_wait(self) -> tuple[bool, AgentEvent | None, GreenFuture[None]]:
         """An event, the end, or a future that is set when looking again is worth it.

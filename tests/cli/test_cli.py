@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-
 from greenroom.actors import SessionManager
 
 GREENROOM = (sys.executable, "-m", "greenroom.actors.cli")
@@ -191,9 +190,7 @@ def test_the_permission_question_is_asked_at_a_terminal(environment, tmp_path):
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
-        os.execve(
-            sys.executable, [*GREENROOM, "run", "@@run touch made-by-agent"], environment
-        )
+        os.execve(sys.executable, [*GREENROOM, "run", "@@run touch made-by-agent"], environment)
     output = b""
     answered = False
     while True:

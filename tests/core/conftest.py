@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
 from greenroom.actors.core import effects as fx
 from greenroom.actors.core import inputs
 from greenroom.actors.core.state import SessionState

@@ -6,9 +6,6 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from greenroom.actors.core import busy_input, inputs
 from greenroom.actors.core import effects as fx
 from greenroom.actors.core.state import InputQueue
@@ -24,6 +21,8 @@ from greenroom.actors.errors import (
 from greenroom.actors.model.event import AgentEvent
 from greenroom.actors.model.session import State, StopCause
 from greenroom.actors.model.turn import BusyInputMode, QueueEntry, QueueStatus
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 4, 3, tzinfo=UTC)
 QUEUE = BusyInputMode.QUEUE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from greenroom.actors.core import effects as fx
 from greenroom.actors.core import inputs
 from greenroom.actors.core.lifecycle import DRAIN_TIMER

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-
 from greenroom.actors.core.markers import MARKER_SUMMARY_BYTES_MAX, MarkerKind, marker
 from greenroom.actors.errors import InvalidMarkerError
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
 from greenroom.actors.core.recovery import classify_inactive_meta_for_recovery, is_stalled
 from greenroom.actors.model.failure import FailureKind, SessionFailure
 from greenroom.actors.model.session import (
@@ -32,11 +31,23 @@ META = SessionMeta(
 @pytest.mark.parametrize(
     ("state", "reason", "detail", "kind", "acp"),
     [
-        (State.ACTIVE, StopReason.AGENT_CRASHED, "daemon crashed while session active", FailureKind.PROCESS_EXIT, "acp-1"),
-        (State.STOPPING, StopReason.AGENT_CRASHED, "stop did not complete", FailureKind.PROCESS_EXIT, "acp-1"),
+        (
+            State.ACTIVE,
+            StopReason.AGENT_CRASHED,
+            "daemon crashed while session active",
+            FailureKind.PROCESS_EXIT,
+            "acp-1",
+        ),
+        (
+            State.STOPPING,
+            StopReason.AGENT_CRASHED,
+            "stop did not complete",
+            FailureKind.PROCESS_EXIT,
+            "acp-1",
+        ),
         (State.STARTING, StopReason.ERROR, "start did not complete", FailureKind.STARTUP, ""),
     ],
-)  # fmt: skip
+)
 def test_rows(state, reason, detail, kind, acp):
     given = replace(META, state=state)
     meta, changed = classify_inactive_meta_for_recovery(NOW, given)
@@ -74,12 +85,32 @@ def test_an_existing_failure_is_kept_and_only_filled(failure, summary):
     ("liveness", "alive", "detail", "stall"),
     [
         (None, True, "daemon exited while session subprocess remained alive", None),
-        (SessionLivenessMeta(9, NOW, NOW), True, "daemon exited while session subprocess remained alive", StallState.NONE),
-        (SessionLivenessMeta(9, NOW, NOW - timedelta(seconds=120)), True, "daemon exited while stalled session subprocess remained alive", StallState.STALLED),
-        (SessionLivenessMeta(9, NOW, NOW - timedelta(seconds=120)), False, "daemon crashed while session active", StallState.NONE),
-        (SessionLivenessMeta(9, NOW, NOW, StallState.STALLED, "why"), True, "daemon exited while stalled session subprocess remained alive", StallState.STALLED),
+        (
+            SessionLivenessMeta(9, NOW, NOW),
+            True,
+            "daemon exited while session subprocess remained alive",
+            StallState.NONE,
+        ),
+        (
+            SessionLivenessMeta(9, NOW, NOW - timedelta(seconds=120)),
+            True,
+            "daemon exited while stalled session subprocess remained alive",
+            StallState.STALLED,
+        ),
+        (
+            SessionLivenessMeta(9, NOW, NOW - timedelta(seconds=120)),
+            False,
+            "daemon crashed while session active",
+            StallState.NONE,
+        ),
+        (
+            SessionLivenessMeta(9, NOW, NOW, StallState.STALLED, "why"),
+            True,
+            "daemon exited while stalled session subprocess remained alive",
+            StallState.STALLED,
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_surviving_process_is_told(liveness, alive, detail, stall):
     given = replace(META, liveness=liveness)
     meta, _ = classify_inactive_meta_for_recovery(NOW, given, process_alive=alive)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-
 from greenroom.actors.core import effects as fx
 from greenroom.actors.core import inputs
 from greenroom.actors.core.state import mint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from greenroom.actors.core.stop import (
     STOP_DETAIL_BYTES_MAX,
     classify_stop,
@@ -19,18 +18,54 @@ CLEAN = [
     (C.COMPLETED, "x", R.COMPLETED, "", None),
     (C.FAILED, "", R.ERROR, "", (FailureKind.UNKNOWN, "session failed")),
     (C.FAILED, "why", R.ERROR, "why", (FailureKind.UNKNOWN, "why")),
-    (C.USER_REQUESTED, "", R.USER_CANCELED, "", (FailureKind.CANCELLATION, "session canceled by user")),
-    (C.USER_REQUESTED, "Max_Iterations hit", R.MAX_ITERATIONS, "Max_Iterations hit", (FailureKind.CANCELLATION, "Max_Iterations hit")),
-    (C.USER_REQUESTED, "loop_detected", R.LOOP_DETECTED, "loop_detected", (FailureKind.CANCELLATION, "loop_detected")),
-    (C.USER_REQUESTED, "budget_exceeded", R.BUDGET_EXCEEDED, "budget_exceeded", (FailureKind.CANCELLATION, "budget_exceeded")),
+    (
+        C.USER_REQUESTED,
+        "",
+        R.USER_CANCELED,
+        "",
+        (FailureKind.CANCELLATION, "session canceled by user"),
+    ),
+    (
+        C.USER_REQUESTED,
+        "Max_Iterations hit",
+        R.MAX_ITERATIONS,
+        "Max_Iterations hit",
+        (FailureKind.CANCELLATION, "Max_Iterations hit"),
+    ),
+    (
+        C.USER_REQUESTED,
+        "loop_detected",
+        R.LOOP_DETECTED,
+        "loop_detected",
+        (FailureKind.CANCELLATION, "loop_detected"),
+    ),
+    (
+        C.USER_REQUESTED,
+        "budget_exceeded",
+        R.BUDGET_EXCEEDED,
+        "budget_exceeded",
+        (FailureKind.CANCELLATION, "budget_exceeded"),
+    ),
     (C.SHUTDOWN, "", R.SHUTDOWN, "daemon shutdown", None),
     (C.SHUTDOWN, "bye", R.SHUTDOWN, "bye", None),
-    (C.HOOK_DENIED, "", R.HOOK_STOPPED, "", (FailureKind.PERMISSION, "session stopped by hook policy")),
+    (
+        C.HOOK_DENIED,
+        "",
+        R.HOOK_STOPPED,
+        "",
+        (FailureKind.PERMISSION, "session stopped by hook policy"),
+    ),
     (C.PROCESS_EXITED, "x", R.ERROR, "process exited unexpectedly", None),
     (C.TIMEOUT, "", R.TIMEOUT, "activity_timeout", (FailureKind.TIMEOUT, "activity_timeout")),
-    (C.TIMEOUT, "prompt_deadline_exceeded", R.TIMEOUT, "prompt_deadline_exceeded", (FailureKind.TIMEOUT, "prompt_deadline_exceeded")),
+    (
+        C.TIMEOUT,
+        "prompt_deadline_exceeded",
+        R.TIMEOUT,
+        "prompt_deadline_exceeded",
+        (FailureKind.TIMEOUT, "prompt_deadline_exceeded"),
+    ),
     (C.CLEAR_CONVERSATION, "", R.COMPLETED, "conversation cleared", None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("cause", "detail", "reason", "stored", "failure"), CLEAN)
@@ -41,8 +76,9 @@ def test_9_1_a_clean_exit(cause, detail, reason, stored, failure):
 
 
 @pytest.mark.parametrize(
-    ("cause", "reason"), [(C.NONE, R.ERROR), (C.COMPLETED, R.COMPLETED), (C.PROCESS_EXITED, R.AGENT_CRASHED)]
-)  # fmt: skip
+    ("cause", "reason"),
+    [(C.NONE, R.ERROR), (C.COMPLETED, R.COMPLETED), (C.PROCESS_EXITED, R.AGENT_CRASHED)],
+)
 def test_9_1_an_exit_nobody_asked_for_keeps_its_error(cause, reason):
     told = SessionFailure(FailureKind.TRANSPORT, "pipe")
     assert classify_stop(cause, "", "died", told).failure == told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from greenroom.actors.core import effects as fx
 from greenroom.actors.core import inputs
 from greenroom.actors.errors import (
@@ -166,9 +165,7 @@ def test_a_caller_that_still_waits_when_the_turn_ends_is_told(active):
 
 def test_14_2_an_approval_is_acknowledged_with_its_row(active):
     active.run_turn()
-    ask, effects = active.ask(
-        inputs.PermissionApproved, decision="allow-once", request_id=" p1 "
-    )
+    ask, effects = active.ask(inputs.PermissionApproved, decision="allow-once", request_id=" p1 ")
     assert effects == (fx.AnswerPermission(ask, "allow-once", "p1", ""),)
     assert active.feed(inputs.PermissionResolved(ask, "p1")) == ()
     active.arrive(AgentEvent(type="permission", request_id="other", decision="allow-once"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from greenroom.actors import EventType, SessionManager
 
 AGENT_PRELUDE = """

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from greenroom.actors import (
     AgentNotAvailableError,
     AgentStartError,
@@ -110,7 +109,10 @@ def test_arguments_of_create(manager, workspace):
         ({"agent_name": "demo", "workspace_path": "/no/such/place"}, WorkspaceRootMissingError),
         ({"agent_name": "demo", "workspace_path": __file__}, WorkspaceRootMissingError),
         ({"agent_name": "demo", "workspace_path": "a\0b"}, SessionValueError),
-        ({"agent_name": "demo", "workspace_path": workspace, "permissions": "x"}, SessionValueError),
+        (
+            {"agent_name": "demo", "workspace_path": workspace, "permissions": "x"},
+            SessionValueError,
+        ),
     ]:
         with pytest.raises(error):
             manager.create(**fields)

@@ -9,8 +9,7 @@ import textwrap
 import threading
 
 import pytest
-
-from greenroom.actors import PromptInProgressError, SessionManager
+from greenroom.actors import PromptInProgressError
 
 SESSIONS = 50
 

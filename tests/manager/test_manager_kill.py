@@ -12,7 +12,6 @@ import textwrap
 import threading
 
 import pytest
-
 from greenroom.actors import SessionManager, State, StopReason
 from greenroom.transport import Subscriber
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from greenroom.actors import (
     PendingPermissionNotFoundError,
     PromptInProgressError,
@@ -126,9 +125,9 @@ def wait_until_idle(manager, session):
 
     with Subscriber(manager.endpoints, session_id=session.id) as subscriber:
         for row in subscriber:
-            if row.type == "done" and not session.is_prompting:
-                if manager.input_queue_summary(session.id).pending_inputs == 0:
-                    return
+            waiting = manager.input_queue_summary(session.id).pending_inputs
+            if row.type == "done" and not session.is_prompting and not waiting:
+                return
 
 
 def test_cancel_ends_the_turn_and_keeps_the_session(session, read_turn):

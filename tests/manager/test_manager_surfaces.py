@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 
 import pytest
-
 from greenroom.actors import AsyncSessionManager, Session, SessionManager
 from greenroom.actors.manager.surfaces import OPERATIONS, Verbs
 

@@ -14,7 +14,18 @@ SOURCES = sorted(
     path for top in ("actors", "transport", "storage") for path in (ROOT / top).rglob("*.py")
 )
 MACHINERY = {"gevent", "pykka", "zmq", "tinydb", "greenlet"}
-WORLD = {"os", "io", "sys", "time", "random", "uuid", "socket", "subprocess", "threading", "logging"}
+WORLD = {
+    "os",
+    "io",
+    "sys",
+    "time",
+    "random",
+    "uuid",
+    "socket",
+    "subprocess",
+    "threading",
+    "logging",
+}
 
 PURE = ("actors/model/", "actors/core/", "transport/acp/", "storage/format/")
 PURE_FILES = (
@@ -26,15 +37,49 @@ PURE_FILES = (
 )
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "actors/errors.py": ("greenroom.",),
-    "actors/model/": ("greenroom.actors.core", "greenroom.actors.runtime", "greenroom.storage", "greenroom.transport"),
-    "actors/core/": ("greenroom.actors.runtime", "greenroom.actors.session", "greenroom.actors.manager", "greenroom.storage", "greenroom.transport"),
-    "actors/runtime/": ("greenroom.actors.model", "greenroom.actors.core", "greenroom.actors.errors", "greenroom.actors.session", "greenroom.actors.manager", "greenroom.storage", "greenroom.transport"),
+    "actors/model/": (
+        "greenroom.actors.core",
+        "greenroom.actors.runtime",
+        "greenroom.storage",
+        "greenroom.transport",
+    ),
+    "actors/core/": (
+        "greenroom.actors.runtime",
+        "greenroom.actors.session",
+        "greenroom.actors.manager",
+        "greenroom.storage",
+        "greenroom.transport",
+    ),
+    "actors/runtime/": (
+        "greenroom.actors.model",
+        "greenroom.actors.core",
+        "greenroom.actors.errors",
+        "greenroom.actors.session",
+        "greenroom.actors.manager",
+        "greenroom.storage",
+        "greenroom.transport",
+    ),
     "actors/session/": ("greenroom.actors.manager", "greenroom.actors.cli", "zmq", "tinydb"),
-    "storage/": ("greenroom.actors.core", "greenroom.actors.runtime", "greenroom.actors.session", "greenroom.actors.manager", "greenroom.transport", "gevent", "pykka", "zmq"),
-    "transport/": ("greenroom.actors.core", "greenroom.actors.session", "greenroom.actors.manager", "pykka", "tinydb"),
+    "storage/": (
+        "greenroom.actors.core",
+        "greenroom.actors.runtime",
+        "greenroom.actors.session",
+        "greenroom.actors.manager",
+        "greenroom.transport",
+        "gevent",
+        "pykka",
+        "zmq",
+    ),
+    "transport/": (
+        "greenroom.actors.core",
+        "greenroom.actors.session",
+        "greenroom.actors.manager",
+        "pykka",
+        "tinydb",
+    ),
     "transport/acp/": ("greenroom.storage", "greenroom.transport.agent", "greenroom.transport.bus"),
     "transport/demo/": ("greenroom.actors", "greenroom.storage", "gevent", "msgspec", "cbor2"),
-}  # fmt: skip
+}
 """Path prefix and what nothing below it may import."""
 
 
@@ -74,7 +119,9 @@ def test_imports_flow_one_way(path):
         assert not tops & (MACHINERY | WORLD), f"{name} is pure"
     for prefix, banned in FORBIDDEN.items():
         if name.startswith(prefix):
-            broken = {m for m in imported for b in banned if m == b or m.startswith(b.rstrip(".") + ".")}
+            broken = {
+                m for m in imported for b in banned if m == b or m.startswith(b.rstrip(".") + ".")
+            }
             assert not broken, f"{name} may not import {sorted(broken)}"
 
 

@@ -39,5 +39,7 @@ def test_shape(path):
 @pytest.mark.parametrize("path", TESTS, ids=ids)
 def test_no_test_sleeps_for_time_to_pass(path):
     pattern = r"\b(time|gevent|asyncio)\.sleep\((?!0\))"
-    found = [n for n, line in enumerate(path.read_text().splitlines(), 1) if re.search(pattern, line)]
+    found = [
+        n for n, line in enumerate(path.read_text().splitlines(), 1) if re.search(pattern, line)
+    ]
     assert not found or path == Path(__file__), f"{ids(path)}: lines {found}"
