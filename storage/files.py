@@ -56,6 +56,9 @@ class FileSystem(Protocol):
     def make_directory(self, path: str) -> bool:
         """Make a directory with mode 0700, or give an existing one that mode; whether made."""
 
+    def make_parents(self, path: str) -> None:
+        """Make the missing directories above ``path``; existing ones are left as they are."""
+
     def sync_directory(self, path: str) -> None:
         """Return when the names in a directory are on the medium."""
 
@@ -147,6 +150,10 @@ class OsFileSystem:
             os.chmod(path, DIRECTORY_MODE)
             return False
         return True
+
+    def make_parents(self, path: str) -> None:
+        """See :meth:`FileSystem.make_parents`."""
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
 
     def sync_directory(self, path: str) -> None:
         """See :meth:`FileSystem.sync_directory`."""

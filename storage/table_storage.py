@@ -93,7 +93,7 @@ class JournalStorage(Storage):
             self._journal = _View(fs, fspath(path), kind, name, self._replay)
             return
         if create_dirs:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            fs.make_parents(fspath(path))
         self._journal = open_journal(fs, fspath(path), kind=kind, name=name, replay=self._replay)
 
     @property
