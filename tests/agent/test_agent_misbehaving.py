@@ -15,17 +15,22 @@ from pathlib import Path
 import gevent
 import pytest
 from greenroom.actors.errors import (
+    AgentError,
     AgentExitedError,
     AgentNotAvailableError,
     AgentStartError,
     OperationUnavailableError,
     WorkspaceRootMissingError,
+    error_is,
 )
 from greenroom.actors.model.failure import FailureKind
+from greenroom.transport.agent import driver as driver_module
 from greenroom.transport.agent import link as link_module
 from greenroom.transport.agent.context import CallContext
 from greenroom.transport.agent.driver import ACPDriver
 from greenroom.transport.agent.groups import group_lives
+from greenroom.transport.agent.presets import resolve_agent
+from greenroom.transport.agent.stop import stop_process
 
 STOP_S = 7.0
 """No stop takes longer, whatever the agent does."""
@@ -171,6 +176,28 @@ def test_garbage_before_and_between_the_frames_is_skipped(stage):
     )
     events = stage.play(process, "x")
     assert [event.type for event in events] == ["agent_message", "done"]
+
+
+def test_a_failed_clean_up_does_not_hide_the_failed_start(stage, monkeypatch):
+    def refuse(ctx, process, stop_timeout):
+        stop_process(ctx, process, stop_timeout)
+        raise AgentError("it outlived SIGKILL")
+
+    monkeypatch.setattr(driver_module, "stop_process", refuse)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        stage.start(stage.script("sys.exit(3)"))
+    assert error_is(caught.value, AgentStartError)
+    assert "SIGKILL" in str(caught.value.exceptions[1])
+    with pytest.raises(BaseExceptionGroup) as caught:
+        stage.start(stage.script("while True: read()"), ctx=CallContext.after(0.2))
+    assert error_is(caught.value, TimeoutError)
+
+
+def test_the_workspace_does_not_choose_what_the_demo_agent_imports(stage):
+    for name in ("json.py", "threading.py", "greenroom.py"):
+        (stage.cwd / name).write_text("raise SystemExit('from the workspace')")
+    process = stage.start(resolve_agent("demo", {}).command)
+    assert stage.play(process, "@@say mine")[0].text == "mine"
 
 
 # ---- exits

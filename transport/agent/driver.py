@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 
 from ...actors.errors import (
+    AgentError,
     AgentNotAvailableError,
     AgentStartError,
     SessionValueError,
@@ -34,6 +35,7 @@ from .process import ACPAgentProcess
 from .protocol import AgentProcess, PromptRequest, StartOpts
 from .stop import STOP_TIMEOUT_S, stop_process
 from .stream import PROMPT_BUFFER_SIZE, TurnStream
+from .sweep import Sweep
 
 CANCEL_GRACE_S = 5.0
 PERMISSION_TIMEOUT_S = 300.0
@@ -85,6 +87,7 @@ class ACPDriver:
         self._set_timeout = _positive(set_timeout, SET_TIMEOUT_S)
         self._read_stall = _positive(read_stall, READ_STALL_S)
         self._offload = offload or _in_native_thread
+        self._sweep = Sweep(self._offload)
         self._pidfd = pidfd
 
     def start(self, ctx: CallContext, opts: StartOpts) -> ACPAgentProcess:
@@ -106,6 +109,7 @@ class ACPDriver:
             agent_name=opts.agent_name,
             workspace=workspace,
             offload=self._offload,
+            sweep=self._sweep,
             prompt_buffer_size=self._prompt_buffer_size,
             read_stall_s=self._read_stall,
             pidfd=self._pidfd,
@@ -113,12 +117,11 @@ class ACPDriver:
         try:
             process.open()
             outcome: Ready | StartFailed = _await(ctx, process.started)
-            if isinstance(outcome, StartFailed):
-                self._clean_up(process)
-                raise _start_error(outcome, process)
-        except BaseException:
-            self._clean_up(process)
-            raise
+        except BaseException as error:
+            raise self._cleaned_up(process, error) from error.__cause__
+        if isinstance(outcome, StartFailed):
+            stopped = self._cleaned_up(process, outcome.error)
+            raise _start_error(outcome, process) if stopped is outcome.error else stopped
         return process
 
     def _client_opts(self, opts: StartOpts, workspace: Workspace) -> ClientOpts:
@@ -144,9 +147,17 @@ class ACPDriver:
             permission_timeout_s=self._permission_timeout,
         )
 
-    def _clean_up(self, process: ACPAgentProcess) -> None:
-        """Stop a process that did not start, however little time the caller has left."""
-        stop_process(CallContext(), process, self._stop_timeout)
+    def _cleaned_up(self, process: ACPAgentProcess, error: BaseException) -> BaseException:
+        """Stop a process that did not start, however little time the caller has left.
+
+        :returns: the error to raise: ``error``, or both when the stop failed too (04 2.8).
+        """
+        try:
+            stop_process(CallContext(), process, self._stop_timeout)
+        except AgentError as stop_error:
+            what = "stop failed while cleaning up failed start"
+            return BaseExceptionGroup(what, [error, stop_error])
+        return error
 
     def prompt(self, ctx: CallContext, process: AgentProcess, request: PromptRequest) -> TurnStream:
         """Open a turn and send its prompt; the events come through the stream.

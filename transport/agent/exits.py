@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import gevent.monkey
+from . import natives
 
 READABLE = 1
 UNKNOWN_STATUS = 255
@@ -43,8 +43,7 @@ class ExitWatch:
             return
         self._watcher = loop.async_()
         self._watcher.start(self._on_end)
-        # gevent's own start_new_thread would make a greenlet in a patched host.
-        gevent.monkey.get_original("_thread", "start_new_thread")(_wait, (pid, self._on_waited))
+        natives.start_thread(_wait, pid, self._on_waited)
 
     def _on_waited(self, status: int | None) -> None:
         """In the waiting thread."""
@@ -75,7 +74,7 @@ class ExitWatch:
             self._watcher.stop()
             self._watcher.close()
         if self._fd >= 0:
-            os.close(self._fd)
+            natives.close(self._fd)
 
 
 def _open_pidfd(pid: int) -> int:
@@ -97,9 +96,8 @@ def _wait(pid: int, waited: Callable[[int | None], None]) -> None:
 
 
 def _reap(pid: int, *, blocking: bool = False) -> int:
-    waitpid = gevent.monkey.get_original("os", "waitpid")
     try:
-        found, status = waitpid(pid, 0 if blocking else os.WNOHANG)
+        found, status = natives.waitpid(pid, 0 if blocking else os.WNOHANG)
     except ChildProcessError:
         return UNKNOWN_STATUS
     return os.waitstatus_to_exitcode(status) if found == pid else UNKNOWN_STATUS

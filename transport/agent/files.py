@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from ...actors.errors import InvalidPathError, PathOutsideWorkspaceError, RequestError
 from ..acp.confinement import clean, is_inside
+from . import natives
 
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 """Largest piece of a file that is answered (D21)."""
@@ -65,7 +66,7 @@ class Workspace:
                 try:
                     return _read_lines(fd, max(line or 1, 1), -1 if limit is None else limit, path)
                 finally:
-                    os.close(fd)
+                    natives.close(fd)
         except (FileNotFoundError, NotADirectoryError):
             raise not_found(path) from None
 
@@ -124,7 +125,7 @@ class _Place:
                 case "" | ".":
                     continue
                 case ".." if self._names:
-                    os.close(self._fds.pop())
+                    natives.close(self._fds.pop())
                     self._names.pop()
                     continue
                 case "..":
@@ -226,7 +227,7 @@ class _Place:
         try:
             self._require_regular(os.fstat(fd))
         except InvalidPathError:
-            os.close(fd)
+            natives.close(fd)
             raise
         return fd
 
@@ -252,7 +253,7 @@ class _Place:
     def close(self) -> None:
         """Give the descriptors back."""
         while self._fds:
-            os.close(self._fds.pop())
+            natives.close(self._fds.pop())
 
 
 def not_found(path: str) -> RequestError:

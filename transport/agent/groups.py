@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from . import natives
 from .launcher import START_VARIABLE
 
 PROC = "/proc"
+_MARK = re.compile(rb"(?:^|\0)" + START_VARIABLE.encode() + rb"=([^\0]*)")
 
 
 def signal_group(group: int, number: signal.Signals) -> bool:
@@ -41,40 +44,43 @@ def group_lives(group: int) -> bool:
     return any(state not in "ZX" for state in members) if os.path.isdir(PROC) else True
 
 
-def kill_strays(token: str) -> list[int]:
-    """Kill every process that carries the start's token; off the hub.
+def kill_strays(tokens: Collection[str]) -> dict[str, list[int]]:
+    """Kill every process that carries the token of one of these starts; off the hub.
 
-    :returns: the ids of those killed, for the log.
+    :returns: by token, the ids of those killed.
     """
-    mark = f"{START_VARIABLE}={token}".encode()
-    return [pid for pid in _pids() if _kill_if_marked(pid, mark)]
+    killed: dict[str, list[int]] = {}
+    for pid in _pids():
+        token = _token_of(pid)
+        if token in tokens and _kill(pid, token):
+            killed.setdefault(token, []).append(pid)
+    return killed
 
 
-def _kill_if_marked(pid: int, mark: bytes) -> bool:
-    if not _is_marked(pid, mark):
-        return False
+def _kill(pid: int, token: str) -> bool:
     try:
         held = os.pidfd_open(pid)
     except OSError:
         return False
     try:
         # Looked at again under the held descriptor: the id may have passed to somebody else.
-        if not _is_marked(pid, mark):
+        if _token_of(pid) != token:
             return False
         signal.pidfd_send_signal(held, signal.SIGKILL)
     except OSError:
         return False
     finally:
-        os.close(held)
+        natives.close(held)
     return True
 
 
-def _is_marked(pid: int, mark: bytes) -> bool:
-    try:
-        with open(f"{PROC}/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
-    except OSError:
-        return False
+def _token_of(pid: int) -> str:
+    """The token in a process' environment; blank for none, and for what we may not read."""
+    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/environ", "rb") as file:
+        found = _MARK.search(file.read())
+        if found is not None:
+            return found[1].decode("ascii", "replace")
+    return ""
 
 
 def _pids() -> Iterator[int]:

@@ -1,9 +1,8 @@
 """Launch one agent as a child process, and nothing else about it.
 
 Rules it owns: the child's environment and the search for its command (04 2.4); three pipes and
-nothing else are inherited; the child leads a process group of its own. ``subprocess`` is taken as
-it was before any monkey patching (DESIGN G3): the patched one forks in Python and steals exit
-codes.
+nothing else are inherited; the child leads a process group of its own. ``subprocess`` is never
+gevent's: that one forks in Python and steals exit codes.
 
 Not one socket pair for stdin and stdout, which would save a descriptor: asyncio takes input that
 waits on its *output* socket for the end of the reader, and every agent on asyncio falls silent.
@@ -18,9 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import gevent.monkey
-
 from ...actors.errors import AgentNotAvailableError, SessionValueError, WorkspaceRootMissingError
+from . import natives
 
 PROGRAM_VARIABLE = "GREENROOM_BIN"
 START_VARIABLE = "GREENROOM_AGENT_START"
@@ -80,7 +78,7 @@ def launch(argv: Iterable[str], *, cwd: str, env: Mapping[str, str] | None = Non
 def _spawn(
     args: tuple[str, ...], cwd: str, environment: Mapping[str, str], token: str
 ) -> ChildHandle:
-    popen = gevent.monkey.get_original("subprocess", "Popen")
+    popen = natives.native_popen()
     fds: list[int] = []
     try:
         for _ in range(3):
@@ -106,7 +104,7 @@ def _spawn(
 
 def _close(fds: Iterable[int]) -> None:
     for fd in fds:
-        os.close(fd)
+        natives.close(fd)
 
 
 def running_program() -> str:

@@ -18,6 +18,7 @@ from gevent.event import Event
 
 from ..acp.client import AcpClient
 from ..acp.outputs import Disconnected, Output, TimerArmed, TimerCancelled
+from . import natives
 
 READ_BYTES = 64 * 1024
 OUTGOING_BYTES_MAX = 32 * 1024 * 1024
@@ -273,7 +274,7 @@ class Link:
         if stdin >= 0:
             self._writer.stop()
             self._writer.close()
-            os.close(stdin)
+            natives.close(stdin)
 
     def close(self) -> None:
         """Give every descriptor and watcher back."""
@@ -282,4 +283,4 @@ class Link:
             self._disarm(name)
         self._reader.stop()
         self._reader.close()
-        os.close(self._stdout)
+        natives.close(self._stdout)

@@ -16,7 +16,8 @@ PRESETS: Mapping[str, AgentDef] = {
     for agent in (
         AgentDef(
             DEMO,
-            (sys.executable, "-m", "greenroom.transport.demo"),
+            # -P: a module of the workspace must not stand in for one of the library's.
+            (sys.executable, "-P", "-m", "greenroom.transport.demo"),
             description="Shipped with greenroom: shows what a session does; no model, no network",
         ),
         AgentDef(

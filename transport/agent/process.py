@@ -37,12 +37,13 @@ from .calls import FileCalls, Offload
 from .context import CallContext
 from .exits import ExitWatch
 from .files import Workspace
-from .groups import group_lives, kill_strays, signal_group
+from .groups import group_lives, signal_group
 from .launcher import ChildHandle
 from .link import READ_STALL_S, Link
 from .protocol import EventSink
 from .stderr_tail import StderrTail
 from .stream import PROMPT_BUFFER_SIZE, TurnStream
+from .sweep import Sweep
 
 FINAL_READ_S = 1.0
 """How long the output that an ended agent left behind may take to read (D31)."""
@@ -66,6 +67,7 @@ class ACPAgentProcess:
     :param client: not started yet.
     :param workspace: what the agent's file requests are confined to.
     :param offload: runs blocking work in a native thread.
+    :param sweep: finds what left the process group.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class ACPAgentProcess:
         agent_name: str,
         workspace: Workspace,
         offload: Offload,
+        sweep: Sweep,
         prompt_buffer_size: int = PROMPT_BUFFER_SIZE,
         read_stall_s: float = READ_STALL_S,
         pidfd: bool = True,
@@ -109,11 +112,13 @@ class ACPAgentProcess:
         self._child = child
         self._client = client
         self._offload = offload
+        self._sweep = sweep
         self._prompt_buffer_size = prompt_buffer_size
         self._stream: TurnStream | None = None
         self._steers: dict[str, AsyncResult[SteerAnswered]] = {}
         self._on_event: EventSink | None = None
         self._held_facts: deque[AgentEvent] = deque()
+        self._facts_dropped = False
         self._eof_timer: Any = None
         self._loop = loop
         self._tail = StderrTail(child.stderr, loop)
@@ -250,7 +255,8 @@ class ACPAgentProcess:
             return
         room = HELD_FACTS_MAX - len(self._held_facts)
         self._held_facts.extend(facts[:room])
-        if len(facts) > room:
+        if len(facts) > room and not self._facts_dropped:
+            self._facts_dropped = True
             logger.warning("%s (pid %d): session facts dropped", self.agent_name, self.pid)
 
     def _close_turn(self, turn_id: str, suspect: bool) -> None:
@@ -293,7 +299,7 @@ class ACPAgentProcess:
 
     def _empty_group(self) -> bool:
         """Kill what is left of the group and what left it; ``False`` when something survives."""
-        strays = self._offload(kill_strays, self._child.start_token)
+        strays = self._sweep.kill(self._child.start_token)
         if strays:
             logger.warning(
                 "%s (pid %d): killed processes that had left its group: %s",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from . import natives
+
 STDERR_TAIL_BYTES_MAX = 128 * 1024
 READ_BYTES = 64 * 1024
 READABLE = 1
@@ -54,5 +56,5 @@ class StderrTail:
         # At most the capacity of a pipe: a flood by somebody who survived must not keep us here.
         for _ in range(2):
             self._read()
-        os.close(self._fd)
+        natives.close(self._fd)
         self._fd = -1
