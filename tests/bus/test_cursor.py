@@ -220,9 +220,9 @@ def test_now_is_the_head_and_a_session_that_begins_later_is_whole() -> None:
     assert taken(machine) == [(1, 6)]
     assert rows_wanted(machine) == RowsWanted("new", 0, 0)
     assert decode_cursor(machine.cursor()) == {"a": (1, 6), "b": (4, 7)}
-    machine.on_page(
-        rows_wanted(machine), page((1, 1), head=(1, 1), session_id="new")
-    )
+    machine.ask_heads()
+    machine.on_heads(heads(Head("new", 1, 1)))
+    machine.on_page(rows_wanted(machine), page((1, 1), head=(1, 1), session_id="new"))
     assert taken(machine) == [(1, 1)]
     machine.ask_heads()
     machine.on_heads(heads(Head("c", 1, 2)))

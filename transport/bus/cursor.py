@@ -215,7 +215,7 @@ class CursorMachine:
         :raises BusProtocolError: the answer contradicts the request or itself; nothing changed.
         """
         track = self._tracks[wanted.session_id]
-        if track.phase is Phase.LIVE or track.position != (wanted.epoch, wanted.sequence):
+        if track.position != (wanted.epoch, wanted.sequence):
             return
         check_page(wanted, page)
         if page.reset:

@@ -43,7 +43,7 @@ from .errors import (
     BusRemoteError,
     BusTimeoutError,
 )
-from .frames import Heartbeat, decode_frame
+from .frames import Frame, Heartbeat, decode_frame
 from .positions import Position, decode_cursor
 from .wanted import HeadsWanted, RowsWanted
 
@@ -141,9 +141,10 @@ class Subscriber:
         :raises BusRemoteError: the runtime failed to answer, again and again.
         """
         self._check_open()
-        event = self._machine.take()
-        if event is not None:
-            return event
+        return self._machine.take() or self._wait(timeout)
+
+    def _wait(self, timeout: float | None) -> SessionEvent | None:
+        event: SessionEvent | None = None
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         with self._reading():
             in_time = True
@@ -162,8 +163,8 @@ class Subscriber:
         return events
 
     def __iter__(self) -> Iterator[SessionEvent]:
-        while not self._closed:
-            event = self._machine.take() or self.next()
+        while not self._closed and self._owner == os.getpid():
+            event = self._machine.take() or self._wait(None)
             if event is not None:
                 yield event
 
@@ -232,7 +233,7 @@ class Subscriber:
             self._heard_at = now
             self._idle_factor = min(self._idle_factor * 2, IDLE_SYNC_FACTOR_MAX)
             self._machine.ask_heads()
-            self._ask_at = min(self._ask_at, now)
+            self._look_again()
             silent_at = now + self._idle_sync_s * self._idle_factor
         if now >= self._ask_at:
             self._ask(now)
@@ -262,6 +263,7 @@ class Subscriber:
 
     def _take_frames(self) -> None:
         for data in self._connection.frames():
+            frame: Frame | None = None
             try:
                 frame = decode_frame(data)
             except BusProtocolError as error:
@@ -269,17 +271,20 @@ class Subscriber:
                     raise
                 self._machine.garbage += 1
                 self._machine.ask_heads()
-                continue
             if isinstance(frame, Heartbeat):
                 if self._machine.on_heartbeat(frame):
                     # Another life of the runtime: what was asked of the one before is void.
                     self._heard()
                     self._answered()
-            else:
+            elif frame is not None:
                 self._heard()
                 self._machine.on_frame(frame)
-        if self._asked is None:
-            self._ask_at = min(self._ask_at, time.monotonic())
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """The machine may want something now; a pause or a time-out that runs stays as it is."""
+        if self._ask_at == math.inf:
+            self._ask_at = 0.0
 
     def _take_replies(self) -> None:
         for data in self._connection.replies():
