@@ -26,6 +26,8 @@ from greenroom.actors.errors import (
 from greenroom.actors.model.failure import FailureKind
 from greenroom.transport.agent import driver as driver_module
 from greenroom.transport.agent import link as link_module
+from greenroom.transport.agent import process as process_module
+from greenroom.transport.agent import stop as stop_module
 from greenroom.transport.agent.context import CallContext
 from greenroom.transport.agent.driver import ACPDriver
 from greenroom.transport.agent.groups import group_lives
@@ -605,3 +607,124 @@ def test_an_update_flood_between_turns_is_bounded(stage):
     seen = []
     process.on_event = seen.extend
     assert len(seen) <= 256
+
+
+# ---- the rare ends
+
+
+def test_a_defect_of_ours_ends_the_turn_and_does_not_leave_it_open(stage, capsys):
+    process = stage.start()
+
+    def fail(data):
+        raise ZeroDivisionError("a defect")
+
+    stream = stage.prompt(process, "@@say x")
+    process.link.client.receive_data = fail
+    events = list(stream)
+    assert events[-1].failure.kind is FailureKind.PROCESS_EXIT
+    assert "internal error" in events[-1].failure.summary
+    assert "ZeroDivisionError: a defect" in capsys.readouterr().err
+
+
+def test_a_flood_from_outside_the_group_does_not_hold_the_end(stage, monkeypatch):
+    monkeypatch.setattr(link_module, "FINAL_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr(process_module, "FINAL_READ_S", 30.0)
+    process = stage.start(
+        stage.script(
+            """
+            handshake()
+            await_prompt()
+            subprocess.Popen(["yes"], start_new_session=True)
+            say("left")
+            os._exit(4)
+            """
+        )
+    )
+    began = time.monotonic()
+    stage.play(process, "x")
+    assert process.wait().exit_status == 4
+    assert time.monotonic() - began < 5
+
+
+def test_what_can_not_be_killed_is_reported(stage, monkeypatch):
+    process = stage.start()
+    monkeypatch.setattr(process_module, "group_lives", lambda group: True)
+    monkeypatch.setattr(process_module, "GROUP_EMPTY_S", 0.05)
+    with pytest.raises(AgentError, match="outlived SIGKILL"):
+        stage.stop(process)
+    assert "could not be emptied" in str(process.wait())
+
+
+def test_an_exit_that_never_shows_is_reported(stage, monkeypatch):
+    process = stage.start(stage.script(STUBBORN))
+    for name in ("KILLED_S", "FINISHED_S", "TERMINATED_S"):
+        monkeypatch.setattr(stop_module, name, 0.01)
+    monkeypatch.setattr(stop_module, "signal_group", lambda group, number: False)
+    with pytest.raises(AgentError, match="outlived SIGKILL"):
+        ACPDriver(stop_timeout=0.01).stop(CallContext.after(20), process)
+    assert not process.done.is_set()
+
+
+def test_a_stop_that_waits_for_another_has_its_own_limit(stage):
+    process = stage.start(stage.script(STUBBORN))
+    first = gevent.spawn(ACPDriver(stop_timeout=1.0).stop, CallContext.after(20), process)
+    until(lambda: process.stopping is not None)
+    with pytest.raises(TimeoutError):
+        stage.driver.stop(CallContext.after(0.05), process)
+    first.get(timeout=20)
+    assert process.wait() is None
+
+
+def test_a_withdrawn_file_request_is_not_served(stage):
+    (stage.cwd / "big").write_text("x" * 3_000_000)
+    process = stage.start(
+        stage.script(
+            """
+            handshake()
+            request_id = await_prompt()
+            for name in ("first", "second", "third"):
+                params = {"sessionId": "s-1", "path": "big"}
+                send(id=name, method="fs/read_text_file", params=params)
+            send(method="$/cancel_request", params={"requestId": "third"})
+            while not os.path.exists("go"):
+                time.sleep(0.005)
+            answers = {answer["id"]: answer for answer in (read(), read(), read())}
+            say(" ".join(sorted(name for name in answers if "result" in answers[name])))
+            say(str(answers["third"]["error"]["code"]))
+            end(request_id)
+            serve()
+            """
+        )
+    )
+    stream = stage.prompt(process, "x")
+    until(lambda: not process.link.drained.is_set())
+    (stage.cwd / "go").touch()
+    said = [event.text for event in stream if event.type == "agent_message"]
+    assert said == ["first second", "-32800"]
+
+
+def test_a_sink_may_call_the_driver(stage):
+    """What an output causes comes after what was there before it, and nothing is lost."""
+    process = stage.start(
+        stage.script(
+            """
+            handshake()
+            def fact():
+                update = {"sessionUpdate": "session_info_update", "title": "ready"}
+                send(method="session/update", params={"sessionId": "s-1", "update": update})
+            fact()
+            fact()
+            serve()
+            """
+        )
+    )
+    streams = []
+
+    def prompt(facts):
+        for _ in facts:
+            if not streams:
+                streams.append(stage.prompt(process, "x"))
+
+    process.on_event = prompt
+    until(lambda: streams)
+    assert [event.text for event in streams[0] if event.text] == ["served"]
