@@ -104,16 +104,17 @@ class Cell(Mailbox):
         if not self._started:
             self._started = True
             self._on_start()
+        owner: Any = self.owner
         done = 0
         try:
-            while (owner := self.owner) is not None:
+            # An actor that ends on the way has no messages left, so the loop ends with it.
+            for done in range(1, quota + 1):  # noqa: B007 - it is what we return
                 if self._control:
                     item = self._control.popleft()
                 elif self._outgoing or self._turn_over():
                     item = self._outgoing.pop()
                 else:
                     break
-                done += 1
                 self.handled += 1
                 if type(item) in _SPECIAL:
                     self._handle_special(owner, item)
@@ -122,15 +123,13 @@ class Cell(Mailbox):
                         owner.on_receive(item)
                     except BaseException as error:
                         self._crash(error)
-                if done >= quota and self.owner is not None:
-                    return done
         except BaseException as error:  # thrown in while a logger or a subscriber blocked
             try:
                 self._crash(error)
             finally:
                 self._finish(DownReason.CRASHED, error)
-        self.scheduled = False
-        return max(done, 1)
+        self.scheduled = bool(self._outgoing or self._incoming or self._control)
+        return done
 
     def add_monitor(self, monitor: Monitor) -> None:
         """Deliver the actor's end to ``monitor``, in the hub's loop; soon, if it has ended."""
@@ -160,6 +159,7 @@ class Cell(Mailbox):
         """In the child of a fork: the actor lives in the parent; here, nothing of it runs on."""
         self.local_ident = 0
         self.owner = None
+        self._empty()
         census.unregister(self.ref)
 
     def halt(self) -> None:
@@ -280,6 +280,9 @@ class Cell(Mailbox):
                     self._refuse(item.message, item.reply_to)
                 else:
                     self._refuse(item, None)
+        self._empty()
+
+    def _empty(self) -> None:
         self._control = None
         self._outgoing, self._incoming = [], []
 

@@ -22,6 +22,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .deadletters import DeadLetters
 from .inlet import Inlet
+from .originals import nap
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -40,6 +41,15 @@ actor may take while others wait."""
 SLOW_CHECK_S = TURN_BUDGET_S / 4
 """When that many took longer than this, the clock is looked at after every message."""
 
+NAP_EVERY_S = 0.005
+NAP_S = 0.00005
+"""While actors fill every turn, the hub's thread sleeps this long this often.
+
+A thread that waits for the interpreter asks for it after 5 ms without a sign of life, and each
+poll is such a sign, too short to catch: without the nap the commit log's writer was seen to wait
+for a second behind one flooding actor.
+"""
+
 IDLE_WORKERS_MAX = 16
 """Worker greenlets kept for reuse; what blocked handlers needed beyond that is let go."""
 
@@ -52,11 +62,11 @@ class Dispatcher:
 
     Get it with :meth:`current` or :meth:`of`; it hangs on the gevent hub itself. Attributes:
     ``inlet``, ``dead_letters``, ``cells`` (of all actors alive), ``urn_prefix`` and ``serials``
-    (of which the URNs of its actors are made).
+    (of which the URNs of its actors are made), ``kicked`` (whether a kick is pending).
     """
 
-    __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_kicked", "_loop", "_queue",
-                 "_workers", "cells", "dead_letters", "inlet", "serials", "urn_prefix")
+    __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_loop", "_napped", "_queue",
+                 "_workers", "cells", "dead_letters", "inlet", "kicked", "serials", "urn_prefix")
 
     def __init__(self, hub: Any, inlet: Inlet) -> None:
         self.inlet = inlet
@@ -69,8 +79,9 @@ class Dispatcher:
         self._queue: deque[Cell] = deque()
         self._idle: list[Any] = []
         self._workers = 0
-        self._kicked = False
+        self.kicked = False
         self._kick_callback: Any = None
+        self._napped = 0.0
         self._after_poll: Any = self._loop.async_()
         inlet.at_close(self._close)
 
@@ -109,25 +120,28 @@ class Dispatcher:
     def schedule(self, cell: Cell) -> None:
         """Put an actor into the run queue. Only in the hub's thread, and only if it is in none."""
         self._queue.append(cell)
-        if not self._kicked:
-            self._kicked = True
+        if not self.kicked:
+            self.kicked = True
             self._kick_callback = self._loop.run_callback(self._kick)
-
-    def can_lend(self) -> bool:
-        """Whether :meth:`run_now` may be called: nobody waits, and a worker is free."""
-        return not self._kicked and bool(self._idle) and not self._idle[-1].dead
 
     def run_now(self, cell: Cell) -> None:
         """Run an actor with the calling greenlet's turn, which is over: it waits for the answer.
 
-        The worker goes back to the hub, not to the caller, so the loop has its turn in between.
+        Only while nothing is :attr:`kicked`. The worker goes back to the hub, not to the caller,
+        so the loop has its turn in between.
         """
-        self._queue.append(cell)
-        self._idle.pop().switch(_GO)
+        idle = self._idle
+        while idle:
+            worker = idle.pop()
+            if not worker.dead:
+                self._queue.append(cell)
+                worker.switch(_GO)
+                return
+        self.schedule(cell)
 
     def _kick(self) -> None:
         """In the hub greenlet: let a worker have its turn."""
-        self._kicked = False
+        self.kicked = False
         if not self._queue or self.inlet.forked:
             return
         idle = self._idle
@@ -170,9 +184,9 @@ class Dispatcher:
         quota = 1
         while queue:
             cell = queue.popleft()
-            if queue and not self._kicked:
+            if queue and not self.kicked:
                 # This handler may block, and then the next kick must be there already.
-                self._kicked = True
+                self.kicked = True
                 self._kick_callback = self._loop.run_callback(self._kick)
             quota -= cell.run(quota)
             if cell.scheduled:
@@ -183,6 +197,7 @@ class Dispatcher:
                     deadline = now + TURN_BUDGET_S
                     quota = 1
                 elif now >= deadline:
+                    self._let_threads_run(now)
                     break
                 else:
                     quota = CHECK_EVERY if now - looked < SLOW_CHECK_S else 1
@@ -190,13 +205,18 @@ class Dispatcher:
         if queue:
             self._kick_after_poll()
 
+    def _let_threads_run(self, now: float) -> None:
+        if now - self._napped >= NAP_EVERY_S:
+            nap(NAP_S)
+            self._napped = now
+
     def _kick_after_poll(self) -> None:
         # gevent runs up to 50 callbacks before it polls, which would be 50 of our budgets. An
         # async watcher fires after the poll; a timer of zero would make epoll wait for 1 ms.
         if self._kick_callback is not None:
             self._kick_callback.stop()
             self._kick_callback = None
-        self._kicked = True
+        self.kicked = True
         if not self._after_poll.active:
             self._after_poll.start(self._polled)
         self._after_poll.send()

@@ -171,6 +171,8 @@ class Mailbox:
         else:
             self._accept_bounded(message, reply_to, lane, reserved)
         self.accepted += 1
+        if self.bound is not None:
+            self.high_water = max(self.high_water, self.depth)
         if not self.scheduled:
             self.scheduled = True
             self._ready()
@@ -192,7 +194,6 @@ class Mailbox:
             if not reserved and self._counted() > (self.bound or 0):
                 self._incoming.pop()
                 raise self._full()
-        self.high_water = max(self.high_water, self.depth)
 
     def _counted(self) -> int:
         waiting = len(self._incoming) + len(self._outgoing) - self._exempt

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 Lock: Callable[[], Any] = get_original("_thread", "allocate_lock")
 ReentrantLock: Callable[[], Any] = get_original("_thread", "RLock")
 get_ident: Callable[[], int] = get_original("_thread", "get_ident")
+nap: Callable[[float], None] = get_original("time", "sleep")
+"""Block the OS thread for so many seconds, and let other threads have the interpreter."""
 _start_new_thread: Callable[..., int] = get_original("_thread", "start_new_thread")
 
 _WAIT_MAX_S = 4_000_000.0

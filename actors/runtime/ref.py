@@ -135,7 +135,7 @@ class GreenRef(ActorRef[A]):
             cell.accepted += 1
             if not cell.scheduled:
                 cell.scheduled = True
-                if block and timeout is None and cell.dispatcher.can_lend():
+                if block and timeout is None and not cell.dispatcher.kicked:
                     future._wait(None, cell.run_now)
                 else:
                     cell.dispatcher.schedule(cell)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import gevent
 import pytest
 from gevent.event import Event
@@ -137,10 +139,8 @@ def test_a_call_that_will_not_be_cut_is_left_behind_after_the_grace(monkeypatch)
 
     def stubborn():
         while True:
-            try:
+            with suppress(GreenletExit):
                 gevent.event.Event().wait()
-            except GreenletExit:
-                pass
 
     call = hub.submit(stubborn)
     assert hub.close(timeout=10)
