@@ -227,6 +227,20 @@ def finalized(state: SessionState, input: Finalized, now: datetime) -> Step:
     return replace(state, stop_asks=(), start_ask=0), (*answer, Retire())
 
 
+def crashed(state: SessionState, error: str, now: datetime) -> SessionState:
+    """The state a session is left in by a bug of ours: over, with what is known about it."""
+    told = failure(FailureKind.UNKNOWN, f"session actor crashed: {error}")
+    return with_meta(
+        state,
+        now,
+        state=State.STOPPED,
+        stop_reason=StopReason.ERROR,
+        stop_detail=told.summary,
+        failure=told,
+        liveness=_cleared(state.meta.liveness),
+    )
+
+
 def commit_failed(state: SessionState, input: CommitFailed, now: datetime) -> Step:
     """Rejected rows never happened: the queue is again what the store holds."""
     queue = busy_input.load(input.queue_documents, input.generation)

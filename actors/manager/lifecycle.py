@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ...transport.acp.failures import is_load_session_resource_missing
 from ...transport.agent.context import CallContext
-from ...transport.agent.presets import installed, resolve_agent
+from ...transport.agent.presets import resolve_agent
 from ..core.inputs import StopRequested
 from ..errors import (
-    AgentNotAvailableError,
     SessionError,
     SessionNotActiveError,
     SessionNotFoundError,
@@ -218,14 +217,7 @@ class LifecycleVerbs(VerbGroup):
     def _agent(self, name: str) -> AgentDef:
         if not name.strip():
             raise SessionValueError("create: agent name is required")
-        agent = resolve_agent(name.strip(), self._runtime.options.agents)
-        if not installed(agent):
-            hint = f"; install it with `{agent.install_hint}`" if agent.install_hint else ""
-            raise AgentNotAvailableError(
-                f'agent "{agent.name}": command "{agent.command[0]}" was not found on PATH{hint}',
-                agent_name=agent.name,
-            )
-        return agent
+        return resolve_agent(name.strip(), self._runtime.options.agents)
 
     def _workspace(self, workspace: str, path: str) -> Workspace:
         if bool(workspace.strip()) is bool(str(path).strip()):

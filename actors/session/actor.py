@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from ..core.inputs import Input
+from ..core.lifecycle import crashed
 from ..core.step import step
 from ..errors import SessionError
 from ..runtime.actor import GreenActor
@@ -50,8 +51,8 @@ class SessionActor(GreenActor):
             f'session "{self._live.id}" crashed: {exception_value!r}', session_id=self._live.id
         )
         error.__cause__ = exception_value
+        self._live.state = crashed(self._live.state, repr(exception_value), self._now())
         self._interpreter.abandon(error)
-        self._live.retire()
 
 
 def start_actor(live: LiveSession) -> None:

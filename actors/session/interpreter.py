@@ -24,6 +24,7 @@ from ..core.turn import as_session_error
 from ..errors import OperationUnavailableError, SessionError
 from ..model.agent import ApproveRequest
 from ..model.event import AgentEvent
+from ..model.settings import LIFECYCLE_TIMEOUT
 from ..model.turn import SendPromptResult
 from ..runtime.clock import TimerHandle
 from ..runtime.mailbox import Lane
@@ -76,15 +77,14 @@ class Interpreter:
                 self._start(effect)
 
     def abandon(self, error: BaseException) -> None:
-        """The actor crashed: answer everybody and take the agent down."""
+        """The actor crashed: answer everybody, take the agent down, close the store."""
         self._asks.refuse_all(error)
         for stream in self._streams.values():
             stream.end()
         self._streams.clear()
         for timer in self._timers.values():
             timer.cancel()
-        if self._ports.process is not None:
-            gevent.spawn(self._stop_agent, None)
+        gevent.spawn(self._tear_down)
 
     def _submit(self, batch: Batch, item: Item, commit: fx.Commit) -> None:
         batch.open += 1
@@ -276,6 +276,19 @@ class Interpreter:
             timer.cancel()
         self._timers.clear()
         self._tell(inputs.Finalized(tuple(errors)), Lane.CONTROL)
+
+    def _tear_down(self) -> None:
+        process = self._ports.process
+        if process is not None:
+            try:
+                self._ports.driver.stop(CallContext.after(2 * LIFECYCLE_TIMEOUT), process)
+            except Exception:
+                self._ports.logger.exception(
+                    'session "%s": its agent did not stop', self._ports.session_id
+                )
+        for error in finalize(self._ports, self._live.state.meta):
+            self._ports.logger.error('session "%s": %s', self._ports.session_id, error)
+        self._live.retire()
 
     def _process(self) -> AgentProcess:
         process = self._ports.process

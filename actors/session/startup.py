@@ -33,7 +33,7 @@ from ...transport.agent.protocol import AgentProcess, StartOpts
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE, load
 from ..core.inputs import AgentEventsArrived, AgentExited, AgentStarted, AgentStartFailed
 from ..core.state import SessionState
-from ..errors import AgentExitedError
+from ..errors import AgentExitedError, AgentNotAvailableError, CallerError
 from ..model.agent import AgentDef, PermissionMode
 from ..model.failure import FailureKind, SessionFailure
 from ..model.session import SessionMeta
@@ -170,10 +170,18 @@ def stop_actor(launch: Launch) -> None:
 
 
 def start_agent(launch: Launch) -> None:
-    """Launch the agent and open its session; a failure becomes the session's record."""
+    """Launch the agent and open its session; a failure becomes the session's record.
+
+    A mistake of the caller, such as a command that is not installed, leaves nothing behind.
+    """
     live, plan = _live(launch), launch.plan
     try:
         live.ports.process = live.ports.driver.start(launch.context, _start_opts(plan))
+    except AgentNotAvailableError as error:
+        hint = f"; install it with `{plan.agent.install_hint}`" if plan.agent.install_hint else ""
+        raise AgentNotAvailableError(f"{error}{hint}", agent_name=plan.agent.name) from error
+    except CallerError:
+        raise
     except Exception as error:
         restore = None if plan.resumed is None else replace(plan.resumed, updated_at=_now(live))
         failure = _failure(error)
