@@ -2,12 +2,15 @@
 
 Rules it owns: an own hub never ends before it is closed, whatever its greenlets do (no
 ``LoopExit``, no ``SystemExit`` from a handler); what was accepted is run or answered with
-:class:`HubClosedError`; after a fork every handle raises :class:`ForkedError`.
+:class:`HubClosedError`; after a fork every handle raises :class:`ForkedError`; a hub that nobody
+closed is closed when the interpreter exits.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
@@ -28,7 +31,11 @@ logger = logging.getLogger(__name__)
 CLOSE_GRACE_S = 1.0
 """Seconds the greenlets of a closing hub have for their ``finally`` blocks."""
 
+EXIT_CLOSE_S = 5.0
+"""Seconds an own hub that nobody closed has to end when the interpreter exits."""
+
 _ATTRIBUTE = "greenroom_hub"
+_started: weakref.WeakSet[Hub] = weakref.WeakSet()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,6 +69,7 @@ class Hub:
         hub = cls(name, owned=True)
         hub._thread = start_thread(hub._serve, name)
         hub._ready.get()
+        _started.add(hub)
         return hub
 
     @classmethod
@@ -277,3 +285,13 @@ class Hub:
 
 def _nothing(*_args: object) -> None:
     """Do nothing."""
+
+
+def _close_all() -> None:
+    # A loop that still runs while the interpreter is taken down crashes the process.
+    for hub in list(_started):
+        if not hub._inlet.forked:
+            hub.close(timeout=EXIT_CLOSE_S)
+
+
+atexit.register(_close_all)

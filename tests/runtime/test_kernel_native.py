@@ -253,6 +253,36 @@ def test_after_a_fork_every_handle_is_refused():
     """)
 
 
+def test_an_exit_with_everything_left_running():
+    """No crash and no wait, although nobody closed the hub, the worker or stopped the actors."""
+    run_script("""
+        import gevent
+        from greenroom.actors.runtime.actor import GreenActor
+        from greenroom.actors.runtime.clock import GeventClock
+        from greenroom.actors.runtime.hub import Hub
+        from greenroom.actors.runtime.native import NativeEvent, NativeWorker
+
+        class Flooder(GreenActor):
+            def on_receive(self, message):
+                self.actor_ref.tell(message)
+                return message
+
+        class Blocker(GreenActor):
+            def on_receive(self, message):
+                gevent.event.Event().wait()
+
+        hub, worker = Hub.start(), NativeWorker("w")
+        assert hub.call(Flooder.start).ask(1) == 1
+        hub.call(Blocker.start).tell("block")
+        hub.submit(gevent.event.Event().wait)
+        assert worker.submit(int, "5").get() == 5
+        worker.submit(NativeEvent().wait)
+        GeventClock(hub).call_later(3600, print)
+        Flooder.start().ask(2)
+        print("ok")
+    """)
+
+
 def test_importing_the_kernel_changes_nothing_in_the_host():
     run_script("""
         import sys, threading, pykka
