@@ -185,13 +185,15 @@ class _Place:
         try:
             self._fds.append(os.open(name, _DIRECTORY, dir_fd=parent))
         except OSError as error:
-            if error.errno in _IS_LINK and self._is_link(name):
+            if error.errno in _IS_LINK and self._is_link_or_directory(name):
                 raise self._changed() from None
             raise
         self._names.append(name)
 
-    def _is_link(self, name: str) -> bool:
-        return self._link_target(name) is not None
+    def _is_link_or_directory(self, name: str) -> bool:
+        """Either way it was no link when we looked and was one when we opened."""
+        mode = os.stat(name, dir_fd=self._fds[-1], follow_symlinks=False).st_mode
+        return stat.S_ISLNK(mode) or stat.S_ISDIR(mode)
 
     def _changed(self) -> PathOutsideWorkspaceError:
         """Somebody swapped a component for a link while we walked: no honest caller does that."""
