@@ -249,5 +249,5 @@ class Bus(RuleBasedStateMachine):
             assert self.had[name][: positions.get(name, (0, 0))[1]] == stored
 
 
-Bus.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+Bus.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestBus = Bus.TestCase

@@ -17,7 +17,7 @@ import os, sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-import gevent
+import gevent.event
 from greenroom.actors.model.event import AgentEvent
 from greenroom.storage.format.rows import encode_row, row_position, split_rows
 from greenroom.transport.bus.publisher import Publisher
@@ -65,10 +65,11 @@ source = Source(home / "rows")
 publisher = Publisher(home, source=source)
 publisher.open()
 print("open", flush=True)
+pause = gevent.event.Event()
 while True:
     for _ in range(int(sys.argv[2])):
         publisher.publish("a", [source.append()])
-    gevent.sleep(0.001)
+    pause.wait(0.001)
 """
 
 
