@@ -76,7 +76,6 @@ OUTSIDE = [
     "/",
     "..",
     "../ws-evil/secret",
-    "../ws",
     "sub/../../outside/secret",
     "./sub/./../../outside/secret",
     "out_abs/secret",
@@ -127,6 +126,7 @@ INVALID = [
     "\0/etc/passwd",
     "a\0b",
     ".",
+    "../ws",
     "sub",
     "{base}/ws",
     "loop",
@@ -407,3 +407,15 @@ def test_the_calls_an_agent_makes(place):
     with pytest.raises(RequestError) as caught:
         perform(workspace(place), ClientCallAsked(3, "fs/format_disk", {}))
     assert caught.value.code == -32601
+
+
+def test_a_path_is_judged_where_it_leads(place):
+    space = workspace(place)
+    assert space.locate("sub/home/plain") == f"{place}/ws/plain"
+    assert space.locate("not/there/yet") == f"{place}/ws/not/there/yet"
+    for path in OUTSIDE:
+        with pytest.raises(PathOutsideWorkspaceError):
+            space.locate(path.format(base=place))
+    for path in ("", "a\0b"):
+        with pytest.raises(InvalidPathError):
+            space.locate(path)

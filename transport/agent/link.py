@@ -20,7 +20,9 @@ from ..acp.client import AcpClient
 from ..acp.outputs import Disconnected, Output, TimerArmed, TimerCancelled
 from . import natives
 
-READ_BYTES = 64 * 1024
+READ_BYTES_MIN, READ_BYTES_MAX = 1024, 64 * 1024
+READ_BUDGET_S = 0.002
+"""What handling one read may take before reads get smaller: everybody waits that long."""
 OUTGOING_BYTES_MAX = 32 * 1024 * 1024
 """Bytes that may wait for a deaf agent: three of the largest frames. More disconnects it."""
 OUTGOING_BYTES_MARK = 1024 * 1024
@@ -67,6 +69,8 @@ class Link:
         self._read_stall_s = read_stall_s
         self._reader = loop.io(stdout, READABLE)
         self._writer = loop.io(stdin, WRITABLE)
+        self.read_bytes = READ_BYTES_MAX
+        """Size of the next read."""
         self._timers: dict[str, Any] = {}
         self._stall: Any = None
         self._outputs: deque[Output] = deque()
@@ -128,7 +132,7 @@ class Link:
 
     def _on_readable(self) -> None:
         try:
-            data = os.read(self._stdout, READ_BYTES)
+            data = os.read(self._stdout, self.read_bytes)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:  # an end like any other
@@ -141,7 +145,14 @@ class Link:
             self._final_bytes += len(data)
             if self._final_bytes > FINAL_BYTES_MAX:
                 self._end_reading()
+        began = time.perf_counter()
         self._feed(data)
+        # A chunk of tiny lines costs a hundred times one of large lines.
+        spent = time.perf_counter() - began
+        if spent > READ_BUDGET_S:
+            self.read_bytes = max(READ_BYTES_MIN, self.read_bytes // 2)
+        elif spent < READ_BUDGET_S / 4:
+            self.read_bytes = min(READ_BYTES_MAX, self.read_bytes * 2)
 
     def _feed(self, data: bytes) -> None:
         try:
