@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from ..errors import InvalidMarkerError
 from ..model.event import AgentEvent, EventType, RawJSON
 from ..model.failure import bound_text
+from ..model.marker import MarkerKind
 from ..model.turn import QueueEntry
 
 MARKER_SUMMARY_BYTES_MAX = 2048
-
-
-class MarkerKind(StrEnum):
-    """The closed vocabulary of markers (02 13)."""
-
-    PROMPT_CANCEL = "transcript_marker.prompt_cancel"
-    PROMPT_TIMEOUT = "transcript_marker.prompt_timeout"
-    PROMPT_INTERRUPTED = "transcript_marker.prompt_interrupted"
-    PROMPT_STEERED = "transcript_marker.prompt_steered"
-    PROMPT_QUEUED = "transcript_marker.prompt_queued"
-    PROMPT_ACCEPTED = "transcript_marker.prompt_accepted"
-    PROMPT_DROPPED = "transcript_marker.prompt_dropped"
-    SESSION_UNHEALTHY = "transcript_marker.session_unhealthy"
-    SESSION_RECOVERED = "transcript_marker.session_recovered"
-    MCP_AUTH_REQUIRED = "transcript_marker.mcp_auth_required"
-    PROVIDER_FAILURE = "transcript_marker.provider_failure"
 
 
 def marker(

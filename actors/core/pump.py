@@ -15,11 +15,12 @@ import msgspec
 from ..model.event import NO_TIME, AgentEvent, EventType
 from ..model.failure import FailureKind
 from ..model.ids import TURN_PREFIX
+from ..model.marker import MarkerKind
 from ..model.turn import QueueEntry
 from . import busy_input
 from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerAgent
 from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
-from .markers import MarkerKind, marker, queue_evidence
+from .markers import marker, queue_evidence
 from .state import SessionState, Turn, TurnPhase, mint
 from .turn import Step, close
 

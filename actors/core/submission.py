@@ -25,6 +25,7 @@ from ..errors import (
     SessionValueError,
 )
 from ..model.ids import QUEUE_ENTRY_PREFIX, TURN_PREFIX
+from ..model.marker import MarkerKind
 from ..model.session import State
 from ..model.turn import (
     BusyInputMode,
@@ -53,7 +54,7 @@ from .inputs import (
     SteerRequested,
     TimerFired,
 )
-from .markers import MarkerKind, marker, queue_evidence
+from .markers import marker, queue_evidence
 from .state import SessionState, Turn, TurnPhase, mint
 from .turn import (
     Step,

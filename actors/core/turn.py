@@ -19,6 +19,7 @@ from ..errors import (
 from ..model.event import AgentEvent, EventType
 from ..model.failure import FailureKind, failure
 from ..model.ids import TURN_PREFIX
+from ..model.marker import MarkerKind
 from ..model.session import State
 from ..model.turn import (
     MESSAGE_BYTES_MAX,
@@ -48,7 +49,7 @@ from .inputs import (
     PromptStartFailed,
     PromptSubmitted,
 )
-from .markers import MarkerKind, marker, queue_evidence
+from .markers import marker, queue_evidence
 from .state import SessionState, Turn, TurnPhase, mint
 
 Step = tuple[SessionState, Effects]

@@ -12,25 +12,11 @@ from typing import Any
 import msgspec
 
 from ...actors.model.event import EVENT_SCHEMA, MARKER_TYPES, NO_TIME, EventType, SessionEvent
+from ...actors.model.marker import MarkerKind
 from .times import short_time, time_text
 from .tool_facts import first_non_blank
 
-MARKER_KINDS = frozenset(
-    "transcript_marker." + kind
-    for kind in (
-        "prompt_cancel",
-        "prompt_timeout",
-        "prompt_interrupted",
-        "prompt_steered",
-        "prompt_queued",
-        "prompt_accepted",
-        "prompt_dropped",
-        "session_unhealthy",
-        "session_recovered",
-        "mcp_auth_required",
-        "provider_failure",
-    )
-)
+MARKER_KINDS = frozenset(MarkerKind)
 """Markers that are shown as messages (02 13)."""
 
 PAYLOAD_TEXTS = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from greenroom.actors.core.markers import MARKER_SUMMARY_BYTES_MAX, MarkerKind, marker
+from greenroom.actors.core.markers import MARKER_SUMMARY_BYTES_MAX, marker
 from greenroom.actors.errors import InvalidMarkerError
+from greenroom.actors.model.marker import MarkerKind
 
 NOW = datetime(2026, 4, 3, tzinfo=UTC)
 

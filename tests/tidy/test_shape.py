@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
@@ -38,8 +37,15 @@ def test_shape(path):
 
 @pytest.mark.parametrize("path", TESTS, ids=ids)
 def test_no_test_sleeps_for_time_to_pass(path):
-    pattern = r"\b(time|gevent|asyncio)\.sleep\((?!0\))"
-    found = [
-        n for n, line in enumerate(path.read_text().splitlines(), 1) if re.search(pattern, line)
-    ]
-    assert not found or path == Path(__file__), f"{ids(path)}: lines {found}"
+    """Scripts of agents are text and may; the tests themselves wait for something to happen."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "sleep"
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id in ("time", "gevent", "asyncio")
+        ):
+            (seconds,) = node.args
+            assert isinstance(seconds, ast.Constant), f"line {node.lineno}"
+            assert seconds.value == 0, f"line {node.lineno}"
