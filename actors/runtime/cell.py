@@ -123,11 +123,9 @@ class Cell(Mailbox):
                         owner.on_receive(item)
                     except BaseException as error:
                         self._crash(error)
-        except BaseException as error:  # thrown in while a logger or a subscriber blocked
-            try:
-                self._crash(error)
-            finally:
-                self._finish(DownReason.CRASHED, error)
+        except BaseException as error:  # even reporting a failure failed
+            self._leave()
+            self._finish(DownReason.CRASHED, error)
         self.scheduled = bool(self._outgoing or self._incoming or self._control)
         return done
 

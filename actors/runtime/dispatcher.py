@@ -130,26 +130,20 @@ class Dispatcher:
         Only while nothing is :attr:`kicked`. The worker goes back to the hub, not to the caller,
         so the loop has its turn in between.
         """
-        idle = self._idle
-        while idle:
-            worker = idle.pop()
-            if not worker.dead:
-                self._queue.append(cell)
-                worker.switch(_GO)
-                return
-        self.schedule(cell)
+        if self._idle:
+            self._queue.append(cell)
+            self._idle.pop().switch(_GO)
+        else:
+            self.schedule(cell)
 
     def _kick(self) -> None:
         """In the hub greenlet: let a worker have its turn."""
         self.kicked = False
         if not self._queue or self.inlet.forked:
             return
-        idle = self._idle
-        while idle:
-            worker = idle.pop()
-            if not worker.dead:
-                worker.switch(_GO)
-                return
+        if self._idle:
+            self._idle.pop().switch(_GO)
+            return
         worker = greenlet(self._work, parent=self._hub)
         self._workers += 1
         self.inlet.greenlets.add(worker)

@@ -134,8 +134,6 @@ class Inlet:
     def _answer(self) -> None:
         # Cleared first: whoever adds from here on rings again, or is counted below.
         self._rung = False
-        if self.forked:
-            return
         self._run_some(min(len(self._items), INLET_BATCH))
         if self._items and not self._rung:
             self._rung = True

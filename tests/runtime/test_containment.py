@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import gevent
 import pytest
 from gevent.event import Event
 from greenlet import GreenletExit
+from greenroom.actors.runtime import cell
 from greenroom.actors.runtime.actor import GreenActor
 from greenroom.actors.runtime.dispatcher import Dispatcher
 from greenroom.actors.runtime.future import GreenFuture
@@ -131,9 +134,6 @@ class Fussy(GreenActor):
 
     def on_receive(self, message):
         raise message
-
-    def setter_fails(self):
-        return None
 
 
 class FussyAndFragile(Fussy):
@@ -284,17 +284,45 @@ def test_an_asker_who_answers_himself_hurts_nobody():
     ref.stop()
 
 
-def test_a_logger_that_fails_does_not_stop_an_end(monkeypatch):
-    from greenroom.actors.runtime import cell
-
-    def fail(*_args):
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_logger_that_fails_does_not_stop_an_end(monkeypatch, everything):
+    def fail(*_args, **_kwargs):
         raise SystemExit
 
     monkeypatch.setattr(cell.logger, "error", fail)
+    if everything:
+        monkeypatch.setattr(logging.getLogger(cell.__name__), "error", fail)
     ref = Fussy.start()
+    downs = []
+    ref.monitor(downs.append)
     ref.tell(ValueError())
-    assert ref.actor_stopped.wait(10)
+    left = ref.ask("left", block=False)
+    assert outcome_of(left) is ActorDeadError
     assert ActorRegistry.get_all() == []
+    gevent.sleep(0)
+    assert [down.reason for down in downs] == [DownReason.CRASHED]
+    assert Sibling.start().stop()
+
+
+def test_an_actor_ends_once():
+    class Quitter(GreenActor):
+        def on_receive(self, message):
+            self.actor_stopped.set()
+            raise ValueError(message)
+
+    ref = Quitter.start()
+    downs = []
+    ref.monitor(downs.append)
+    with pytest.raises(ValueError, match="after the end"):
+        ref.ask("after the end")
+    ref.actor_stopped.set()
+    gevent.sleep(0)
+    assert [(down.reason, down.error) for down in downs] == [(DownReason.STOPPED, None)]
+    crashed = Fussy.start()
+    crashed.tell(ValueError())
+    assert crashed.actor_stopped.wait(10)
+    crashed.actor_stopped.set()
+    assert crashed.actor_inbox.reason is DownReason.CRASHED
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -26,9 +26,10 @@ def test_an_own_hub_lives_in_a_thread_of_its_own(hub):
     assert hub.gevent_hub is hub.call(gevent.get_hub)
 
 
-def test_an_idle_hub_does_not_run_out(hub):
+def test_an_idle_hub_does_not_run_out(hub, caplog):
     for n in range(3):
         assert hub.submit(lambda n=n: n).get(timeout=10) == n
+    assert not caplog.records  # a LoopExit would be logged
 
 
 def test_posts_run_in_order_and_beyond_the_batch(hub):
@@ -105,7 +106,8 @@ def test_two_hubs_call_each_other(hub):
         assert hub.call(lambda: other.call(lambda: hub.call(lambda: 42))) == 42
 
 
-def test_close_runs_what_was_posted_cuts_what_was_submitted_and_ends_the_thread():
+def test_close_runs_what_was_posted_cuts_what_was_submitted_and_ends_the_thread(monkeypatch):
+    monkeypatch.setattr(hub_module, "CLOSE_GRACE_S", 3600)  # nobody needs it
     hub = Hub.start()
     seen, cleaned = [], []
 
@@ -219,6 +221,28 @@ def test_a_loop_destroyed_by_others_is_a_closed_hub():
     assert start_thread(thread, "short").join(10)
     with pytest.raises(HubClosedError):
         inlets.get(timeout=10).put(print)
+
+
+@pytest.mark.parametrize("first", ["close", "append"])
+def test_a_callback_that_races_with_the_close_is_refused_or_runs(first):
+    """The inlet closes right before, or right after, the callback lies in it."""
+    inlet = Inlet(gevent.get_hub())
+    seen = []
+
+    class Racing(type(inlet._items)):
+        def append(self, item):
+            if first == "close":
+                inlet.close()
+            super().append(item)
+            inlet.close()
+
+    inlet._items = Racing()
+    if first == "close":
+        with pytest.raises(HubClosedError):
+            inlet.put(seen.append, "ran")
+    else:
+        inlet.put(seen.append, "ran")
+    assert seen == ([] if first == "close" else ["ran"])
 
 
 def test_an_inlet_belongs_to_its_hub():

@@ -122,6 +122,32 @@ def test_many_foreign_senders_never_pass_the_bound():
     assert box.depth > 40
 
 
+def test_a_reserved_place_is_not_lost_to_somebody_who_tries_meanwhile():
+    box = mailbox(bound=1)
+    assert start_thread(lambda: box.put(Envelope("in time")), "sender").join(10)
+    box._posted.append(None)  # another thread, between taking a place and giving it back
+    gevent.sleep(0)
+    assert drain(box) == ["in time"]
+
+
+def test_exempt_messages_leave_no_room_behind():
+    box = mailbox(bound=1)
+    box.put(Envelope("exempt"), Lane.EXEMPT)
+    assert drain(box) == ["exempt"]
+    box.put(Envelope("work"))
+    with pytest.raises(MailboxFullError):
+        box.put(Envelope("refused"))
+    ref = Bounded.start()
+    ref.tell("exempt", lane=Lane.EXEMPT)
+    ref.ask("control", lane=Lane.CONTROL)
+    ref.ask("both are handled")
+    for n in range(4):
+        ref.tell(n)
+    with pytest.raises(MailboxFullError):
+        ref.tell("refused")
+    ref.stop()
+
+
 def test_a_closed_mailbox_refuses_with_an_answer():
     box = mailbox()
     box.close()
