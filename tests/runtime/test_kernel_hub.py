@@ -156,6 +156,21 @@ def test_close_from_inside_only_asks():
     assert hub.close(timeout=10)
 
 
+def test_a_thread_with_the_ident_of_a_closed_hub_is_not_that_hub():
+    """The system gives the ident of an ended thread to the next one."""
+    hub = Hub.start()
+    old = hub.call(get_ident)
+    assert hub.close(timeout=10)
+    mistaken = []
+    for _ in range(20):
+        thread = start_thread(lambda: mistaken.append(hub.is_current()), "next")
+        assert thread.join(10)
+        if thread.ident == old:
+            break
+    assert not any(mistaken)
+    assert hub._inlet.thread_ident == 0
+
+
 def test_close_in_time_or_not():
     hub = Hub.start()
     gate = NativeEvent()

@@ -21,9 +21,9 @@ from greenroom.actors.runtime.native import (
 from pykka import get_all
 
 
-def run_script(script: str) -> None:
+def run_script(script: str, *options: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        [sys.executable, "-W", "ignore", *options, "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -280,7 +280,7 @@ def test_an_exit_with_everything_left_running():
         GeventClock(hub).call_later(3600, print)
         Flooder.start().ask(2)
         print("ok")
-    """)
+    """, "-X", "dev")
 
 
 def test_importing_the_kernel_changes_nothing_in_the_host():
