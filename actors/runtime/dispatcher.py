@@ -46,7 +46,7 @@ NAP_S = 0.00005
 """While actors fill every turn, the hub's thread sleeps this long this often.
 
 A thread that waits for the interpreter asks for it after 5 ms without a sign of life, and each
-poll is such a sign, too short to catch: without the nap the commit log's writer was seen to wait
+poll is such a sign, too short to catch: without the nap a native thread was seen to wait
 for a second behind one flooding actor.
 """
 
