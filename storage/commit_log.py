@@ -45,6 +45,8 @@ SUBMITS_MAX = 65536
 """Submits waiting for the writer; one more is refused."""
 SUBMIT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of payload waiting for the writer; one submit more is refused."""
+PART_BYTES = 16
+"""What a part takes beyond its payload and the name of its stream, at most."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Payload bytes after which a batch takes no further submit."""
 
@@ -104,7 +106,9 @@ class CommitLog:
         :raises StoreOverloadedError: ``SUBMITS_MAX`` or ``SUBMIT_BYTES_MAX`` is reached.
         :raises StoreValidationError: the parts are longer than one record may be.
         """
-        size = sum(len(part.payload) + len(part.stream.name) + 16 for part in parts)
+        size = 0
+        for stream, payload in parts:
+            size += len(payload) + len(stream.name) + PART_BYTES
         self._check(size)
         if self._durability is not Durability.DEFAULT:
             durable = self._durability is Durability.POWER
@@ -278,7 +282,7 @@ class CommitLog:
 
 def _record_of(batch: Sequence[Submit]) -> bytes:
     return encode_commit(
-        [(part.stream.name, part.payload) for submit in batch for part in submit.parts]
+        [(stream.name, payload) for submit in batch for stream, payload in submit.parts]
     )
 
 

@@ -16,7 +16,7 @@ from ..actors.errors import StoreValidationError
 from ..actors.model.event import SessionEvent
 from ..actors.model.query import HEAD, EventQuery, TurnHistory
 from .files import File
-from .format.operations import AppendRow, decode_payload, placed
+from .format.operations import row_places
 from .format.records import FRAME_BYTES
 from .format.rows import decode_row, row_position
 from .journal import read_exactly
@@ -46,6 +46,7 @@ class EventRows:
         self._sizes = array("I")
         self._epochs: list[tuple[int, int]] = []
         self._recent: dict[int, bytes] = {}
+        self._oldest = 0  # the lowest sequence in `_recent`
         self.committed = 0
         """Sequence of the last committed row."""
         self.number = 0
@@ -63,17 +64,18 @@ class EventRows:
 
         :raises StoreValidationError: a record of another session, or out of order.
         """
-        epoch, number, operations = decode_payload(payload)
+        epoch, number, places = row_places(payload)
         if number != self.number + 1 or epoch < self.epoch:
             raise StoreValidationError(f"store: record {number} after {self.number}")
         self.number = number
         self._note_epoch(epoch)
-        for operation, position in placed(payload, operations):
-            if isinstance(operation, AppendRow):
-                expected = (self.session_id, epoch, self.committed + 1)
-                if row_position(operation.row) != expected:
-                    raise StoreValidationError(f"store: row {expected} is missing")
-                self._add(offset + position, len(operation.row))
+        if places:
+            # One look per record: what it holds was encoded together.
+            expected = (self.session_id, epoch, self.committed + 1)
+            if row_position(payload, places[0].offset) != expected:
+                raise StoreValidationError(f"store: row {expected} is missing")
+        for position, size in places:
+            self._add(offset + position, size)
         self.end = offset + len(payload)
 
     def commit(self, epoch: int, payload: bytes, rows: Sequence[bytes]) -> None:
@@ -82,6 +84,8 @@ class EventRows:
         self._note_epoch(epoch)
         offset = self.end + FRAME_BYTES
         position = 0
+        if not self._recent:
+            self._oldest = self.committed + 1
         for row in rows:
             position = payload.index(row, position)
             self._recent[self.committed + 1] = row
@@ -91,11 +95,13 @@ class EventRows:
 
     def trim(self, materialised: int) -> None:
         """Forget the bytes of rows that lie before ``materialised`` in the file."""
+        # Counted, not taken from the dictionary: its first key is found past all deleted ones.
         while self._recent:
-            sequence = next(iter(self._recent))
-            if self._offsets[sequence - 1] + self._sizes[sequence - 1] > materialised:
+            index = self._oldest - 1
+            if self._offsets[index] + self._sizes[index] > materialised:
                 return
-            del self._recent[sequence]
+            del self._recent[self._oldest]
+            self._oldest += 1
 
     @property
     def recent(self) -> int:

@@ -7,10 +7,9 @@ modes, which segments may go, and how a follower's cursor is answered (03 7, 13,
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from .readonly import SessionReader
 from .replay import ReplayReport, replay_log
 from .segments import make_directories, next_segment
 from .session_store import SessionStore
+from .sources import event_ids, utc_now
 from .state_documents import StateDocuments
 from .stored_sessions import StoredSessions, session_not_found
 
@@ -47,16 +47,6 @@ class RowsPage(NamedTuple):
     reset: bool
 
 
-def new_event_id() -> str:
-    """``ev-`` and 16 hexadecimal digits."""
-    return f"ev-{secrets.token_hex(8)}"
-
-
-def utc_now() -> datetime:
-    """The time of day."""
-    return datetime.now(UTC)
-
-
 class HomeStore:
     """The one writer of a home. Methods are for the hub's thread; readers for any."""
 
@@ -69,7 +59,7 @@ class HomeStore:
         segments: list[int],
         log: CommitLog,
         materialiser: Materialiser,
-        event_ids: Callable[[], str],
+        new_event_id: Callable[[], str],
         now: Callable[[], datetime],
     ) -> None:
         self.layout = layout
@@ -79,7 +69,7 @@ class HomeStore:
         self._segments = segments
         self._log = log
         self._materialiser = materialiser
-        self._event_ids = event_ids
+        self._new_event_id = new_event_id
         self._now = now
         self._open: dict[str, SessionStore] = {}
         self._incomplete: dict[str, Exception] = {}
@@ -98,7 +88,7 @@ class HomeStore:
         threads: Threads = NATIVE,
         clock: Clock = time.monotonic,
         now: Callable[[], datetime] = utc_now,
-        event_ids: Callable[[], str] = new_event_id,
+        new_event_id: Callable[[], str] | None = None,
     ) -> HomeStore:
         """Open a home for writing, making it when it is missing.
 
@@ -134,7 +124,8 @@ class HomeStore:
             durability=Durability(durability),
             sync_interval=sync_interval,
         )
-        return cls(layout, fs, lock, report, segments, log, materialiser, event_ids, now)
+        new_id = new_event_id or event_ids()
+        return cls(layout, fs, lock, report, segments, log, materialiser, new_id, now)
 
     @property
     def error(self) -> StorageError | None:
@@ -291,7 +282,7 @@ class HomeStore:
             materialiser=self._materialiser,
             streams=streams,
             report=events_journal.report,
-            event_ids=self._event_ids,
+            new_event_id=self._new_event_id,
             now=self._now,
             prepare=prepare if new else None,
             closed=self._session_closed,

@@ -66,7 +66,7 @@ class Materialiser:
         self._sorted_bytes = 0  # by the thread, as the next
         self._written_bytes = 0
         # In order of `since`: what waits longest comes first.
-        self._waiting: dict[Stream, _Waiting] = {}
+        self._waiting: OrderedDict[Stream, _Waiting] = OrderedDict()
         self._due: dict[Stream, None] = {}
         self._open: OrderedDict[Stream, Journal] = OrderedDict()
         self._closing = False

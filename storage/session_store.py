@@ -6,8 +6,8 @@ arrives in the hub as a call of ``done``. Rules owned here:
 - sequence = last + 1; ids are new; a submit is all or nothing, its rows and its state documents.
 - After a failed commit every later submit in flight fails too, and the sequence goes back to the
   last committed one; none of them was readable, so there is no gap.
-- A writable open is a new epoch. Until its activation is on the medium every submit is class F, so
-  that rows of an epoch that was lost can not be mistaken for rows of the next one.
+- A writable open is a new epoch. The first submit carries its activation and is class F, and all
+  others come behind it: rows of an epoch that was lost are never mistaken for those of the next.
 - Reads serve committed rows only.
 """
 
@@ -30,9 +30,6 @@ from .format.operations import (
     AppendRow,
     DocID,
     Operation,
-    Put,
-    Remove,
-    encode_document,
     encode_payload,
 )
 from .format.rows import encode_row
@@ -40,15 +37,9 @@ from .format.times import time_text
 from .journal import RecoveryReport
 from .materialiser import Materialiser
 from .readonly import SessionReader
-from .state_documents import StateDocuments
+from .state_documents import StateDocuments, StateOp, state_operations
 
-
-class StateOp(NamedTuple):
-    """One change of the state: put ``document``, or remove what is there when it is ``None``."""
-
-    table: str
-    doc_id: DocID
-    document: dict[str, Any] | None
+__all__ = ["SessionStore", "StateOp", "StoredRow"]
 
 
 class StoredRow(NamedTuple):
@@ -82,7 +73,7 @@ class SessionStore:
         materialiser: Materialiser,
         streams: tuple[Stream, Stream],
         report: RecoveryReport,
-        event_ids: Callable[[], str],
+        new_event_id: Callable[[], str],
         now: Callable[[], datetime],
         prepare: Callable[[], None] | None,
         closed: Callable[[str, tuple[int, int], Exception | None], None],
@@ -93,13 +84,13 @@ class SessionStore:
         self._log = log
         self._materialiser = materialiser
         self._events_stream, self._state_stream = streams
-        self._event_ids = event_ids
+        self._new_event_id = new_event_id
         self._now = now
         self._prepare = prepare
         self._on_closed = closed
         self._reads = SessionReader(rows.session_id, rows, state)
         self._epoch = rows.epoch + 1
-        self._activated = False
+        self._activation_sent = False
         self._lane = Lane()
         self._in_flight: deque[_InFlight] = deque()
         self._sequence = rows.committed
@@ -164,7 +155,7 @@ class SessionStore:
             raise self._closed_error("record")
         stored = self._encode(events, agent_name)
         rows = [row.row for row in stored]
-        operations = _state_operations(state_ops)
+        operations = state_operations(state_ops)
         events_payload = self._events_payload(rows)
         state_payload = (
             encode_payload(self._epoch, self._state_number + 1, operations) if operations else None
@@ -175,14 +166,16 @@ class SessionStore:
         if state_payload is not None:
             parts.append(Part(self._state_stream, state_payload))
         entry = _InFlight(self._lane, rows, events_payload, state_payload, operations, done)
-        before = self._sequence, self._events_number, self._state_number
+        # First the assignments, then the queue: what becomes of it may be told at once.
+        before = self._assigned()
+        first, self._activation_sent = not self._activation_sent, True
         self._sequence += len(rows)
         self._events_number += events_payload is not None
         self._state_number += state_payload is not None
         try:
-            self._queue(entry, parts, durable or not self._activated)
+            self._queue(entry, parts, durable, first)
         except BaseException:
-            self._sequence, self._events_number, self._state_number = before
+            self._assign(*before)
             raise
         return stored
 
@@ -244,11 +237,10 @@ class SessionStore:
         stored = []
         sequence = self._sequence
         for event in events:
-            _require("turn_id", event.turn_id)
-            _require("type", event.type)
-            _require("agent_name", agent_name)
+            if not (event.turn_id.strip() and event.type.strip() and agent_name.strip()):
+                raise _missing(event, agent_name)
             sequence += 1
-            row_id = self._event_ids()
+            row_id = self._new_event_id()
             row = encode_row(
                 session_id=self.session_id,
                 epoch=self._epoch,
@@ -265,21 +257,23 @@ class SessionStore:
 
     def _events_payload(self, rows: Sequence[bytes]) -> bytes | None:
         operations: list[Operation] = [AppendRow(row) for row in rows]
-        if not self._activated:
+        if not self._activation_sent:
             operations.insert(0, Activate(self._epoch, time_text(self._now())))
         if not operations:
             return None
         return encode_payload(self._epoch, self._events_number + 1, operations)
 
-    def _queue(self, entry: _InFlight, parts: Sequence[Part], durable: bool) -> None:
+    def _queue(
+        self, entry: _InFlight, parts: Sequence[Part], durable: bool, first: bool
+    ) -> None:
         self._in_flight.append(entry)
         try:
             self._log.submit(
                 parts,
                 lane=entry.lane,
-                durable=durable,
+                durable=durable or first,
                 done=partial(self._settled, entry),
-                prepare=None if self._activated else self._prepare,
+                prepare=self._prepare if first else None,
             )
         except BaseException:
             self._in_flight.pop()
@@ -293,15 +287,23 @@ class SessionStore:
         elif entry.lane is self._lane:
             # The log refuses the rest of this lane; whatever is submitted from now on is new.
             self._lane = Lane()
-            self._sequence = self._rows.committed
-            self._events_number = self._rows.number
-            self._state_number = self._state.number
+            rows = self._rows
+            active = rows.epoch == self._epoch
+            self._assign(rows.committed, rows.number, self._state.number, active)
         entry.done(error)
         self._finish_when_idle()
 
+    def _assigned(self) -> tuple[int, int, int, bool]:
+        return self._sequence, self._events_number, self._state_number, self._activation_sent
+
+    def _assign(self, sequence: int, events: int, state: int, activation_sent: bool) -> None:
+        self._sequence = sequence
+        self._events_number = events
+        self._state_number = state
+        self._activation_sent = activation_sent
+
     def _commit(self, entry: _InFlight) -> None:
         if entry.events is not None:
-            self._activated = True
             self._rows.commit(self._epoch, entry.events, entry.rows)
         if entry.state is not None:
             self._state.commit(entry.state, entry.state_operations)
@@ -331,15 +333,7 @@ class SessionStore:
         )
 
 
-def _require(field: str, value: str) -> None:
-    if not value.strip():
-        raise StoreValidationError(f"store: event {field} is required", field=field)
-
-
-def _state_operations(state_ops: Sequence[StateOp]) -> list[Operation]:
-    return [
-        Remove(table, doc_id)
-        if document is None
-        else Put(table, doc_id, encode_document(document))
-        for table, doc_id, document in state_ops
-    ]
+def _missing(event: AgentEvent, agent_name: str) -> StoreValidationError:
+    facts = {"turn_id": event.turn_id, "type": event.type, "agent_name": agent_name}
+    field = next(name for name, value in facts.items() if not value.strip())
+    return StoreValidationError(f"store: event {field} is required", field=field)

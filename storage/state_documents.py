@@ -6,8 +6,9 @@ the file. As with event rows, one thread changes this object and any may read.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..actors.errors import StoreValidationError
 from .files import File
@@ -16,12 +17,22 @@ from .format.operations import (
     Location,
     Operation,
     Put,
+    Remove,
     TableIndex,
     decode_document,
     decode_payload,
+    encode_document,
 )
 from .format.records import FRAME_BYTES
 from .journal import read_exactly
+
+
+class StateOp(NamedTuple):
+    """One change of the state: put ``document``, or remove what is there when it is ``None``."""
+
+    table: str
+    doc_id: DocID
+    document: dict[str, Any] | None
 
 
 class StateDocuments:
@@ -33,6 +44,7 @@ class StateDocuments:
         self._open_file = open_file
         self._index = TableIndex()
         self._recent: dict[int, bytes] = {}  # by offset in the file
+        self._recent_offsets: deque[int] = deque()  # the same, in their order
         self.number = 0
         """Number of the last committed record."""
         self.end = 0
@@ -60,17 +72,18 @@ class StateDocuments:
             if isinstance(operation, Put):
                 position = payload.index(operation.document, position)
                 self._recent[offset + position] = operation.document
+                self._recent_offsets.append(offset + position)
                 position += len(operation.document)
         self._index.apply(operations, payload, offset)
         self.end = offset + len(payload)
 
     def trim(self, materialised: int) -> None:
         """Forget the bytes of documents that lie before ``materialised`` in the file."""
-        while self._recent:
-            offset = next(iter(self._recent))
+        while self._recent_offsets:
+            offset = self._recent_offsets[0]
             if offset + len(self._recent[offset]) > materialised:
                 return
-            del self._recent[offset]
+            del self._recent[self._recent_offsets.popleft()]
 
     def document(self, table: str, doc_id: DocID) -> dict[str, Any] | None:
         """A committed document, or ``None``."""
@@ -96,3 +109,16 @@ class StateDocuments:
             if file is not None:
                 file.close()
         return documents
+
+
+def state_operations(state_ops: Sequence[StateOp]) -> list[Operation]:
+    """The operations of a submit.
+
+    :raises StoreValidationError: a document that has no stored form.
+    """
+    return [
+        Remove(table, doc_id)
+        if document is None
+        else Put(table, doc_id, encode_document(document))
+        for table, doc_id, document in state_ops
+    ]

@@ -1,7 +1,8 @@
-"""Finding one's way in CBOR bytes without decoding them: heads, texts, and where an item ends.
+"""Finding one's way in CBOR bytes without decoding them, and joining encoded items to new ones.
 
-Only definite lengths are known: greenroom writes no others. All functions raise
-:class:`StoreValidationError` for bytes that end too early or are no such item.
+Only definite lengths are known: greenroom writes no others. All functions that read raise
+:class:`StoreValidationError` for bytes that end too early or are no such item. Joining is here
+because the general encoder spends more on each nested list than on the bytes in it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,20 @@ _SHORT = bytes(
     else 0
     for head in range(256)
 )
+
+
+def head(major: int, value: int) -> bytes:
+    """The shortest head of an item: its type, and its value or length."""
+    kind = major << 5
+    if value < 24:
+        return bytes((kind | value,))
+    if value < 0x100:
+        return bytes((kind | 24, value))
+    if value < 0x10000:
+        return bytes((kind | 25,)) + value.to_bytes(2, "big")
+    if value < 0x100000000:
+        return bytes((kind | 26,)) + value.to_bytes(4, "big")
+    return bytes((kind | 27,)) + value.to_bytes(8, "big")
 
 
 def read_head(data: bytes, offset: int) -> tuple[int, int, int]:

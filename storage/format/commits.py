@@ -11,11 +11,18 @@ from collections.abc import Sequence
 import cbor2
 
 from ...actors.errors import StoreValidationError
+from .cbor_items import ARRAY, BYTES, TEXT, head
+
+_PART = head(ARRAY, 2)
 
 
 def encode_commit(parts: Sequence[tuple[str, bytes]]) -> bytes:
     """The payload of one log record."""
-    return cbor2.dumps(parts)
+    items = [head(ARRAY, len(parts))]
+    for stream, payload in parts:
+        name = stream.encode()
+        items += (_PART, head(TEXT, len(name)), name, head(BYTES, len(payload)), payload)
+    return b"".join(items)
 
 
 def decode_commit(payload: bytes) -> list[tuple[str, bytes]]:

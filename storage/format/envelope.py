@@ -59,6 +59,7 @@ _POSITION = {name: position for position, name in enumerate(MEMBERS)}
 _LEASE, _TIMESTAMP = _POSITION["lease_until"], _POSITION["timestamp"]
 _FAILURE, _SYNTHETIC = _POSITION["failure"], _POSITION["synthetic"]
 _USAGE, _RUNTIME, _RAW = _POSITION["usage"], _POSITION["runtime"], _POSITION["raw"]
+_AFTER_TEXT = _POSITION["text"] + 1
 _EVENT_MEMBER_COUNT = len(EVENT_MEMBERS)
 
 
@@ -81,9 +82,13 @@ def encode_envelope(event: AgentEvent) -> list[Any]:
         values[_RUNTIME] = _plain_map(event.runtime)
     if event.raw is not None or event.title:
         _add_tool_members(values, event)
+    elif not any(values[_AFTER_TEXT:]):
+        # Most events are a chunk of text: one look instead of a dozen pops.
+        del values[_AFTER_TEXT:]
     while values[-1] is None:
         values.pop()
-    return [EVENT_SCHEMA, *values]
+    values.insert(0, EVENT_SCHEMA)
+    return values
 
 
 def decode_envelope(content: list[Any]) -> AgentEvent:

@@ -25,9 +25,13 @@ from typing import Any, NamedTuple
 import cbor2
 
 from ...actors.errors import StoreValidationError
+from .cbor_items import ARRAY, BYTES, UNSIGNED, head, item_end, read_head, read_unsigned
 from .rows import row_position
 
 APPEND_ROW, PUT, REMOVE, DROP_TABLE, ACTIVATE = range(5)
+
+_PAYLOAD = head(ARRAY, 3)
+_APPEND_ROW = head(ARRAY, 2) + head(UNSIGNED, APPEND_ROW)
 
 EVENTS_TABLE = "events"
 """The table whose documents are event rows, by sequence (03 14.2)."""
@@ -112,8 +116,15 @@ def encode_payload(epoch: int, number: int, operations: Sequence[Operation]) -> 
 
     :raises StoreValidationError: a table name or document id that has no stored form.
     """
+    parts = [_PAYLOAD, head(UNSIGNED, epoch), head(UNSIGNED, number), head(ARRAY, len(operations))]
     try:
-        return cbor2.dumps([epoch, number, [_CODES[type(op)](op) for op in operations]])
+        for operation in operations:
+            if type(operation) is AppendRow:
+                row = operation.row
+                parts += (_APPEND_ROW, head(BYTES, len(row)), row)
+            else:
+                parts.append(cbor2.dumps(_CODES[type(operation)](operation)))
+        return b"".join(parts)
     except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
         raise StoreValidationError(f"store: operation can not be encoded: {error}") from error
 
@@ -131,6 +142,34 @@ def decode_payload(payload: bytes) -> Payload:
     if type(epoch) is not int or type(number) is not int:
         raise StoreValidationError("store: no payload: epoch, number", field="payload")
     return Payload(epoch, number, decoded)
+
+
+def row_places(payload: bytes) -> tuple[int, int, list[Location]]:
+    """Epoch and number of a record, and where in its payload the event rows lie.
+
+    For opening a long history: a row costs a look at its head, nothing is decoded.
+
+    :raises StoreValidationError: bytes that are no payload, or an unknown operation.
+    """
+    major, members, offset = read_head(payload, 0)
+    if (major, members) != (ARRAY, 3):
+        raise StoreValidationError("store: no payload", field="payload")
+    epoch, offset = read_unsigned(payload, offset)
+    number, offset = read_unsigned(payload, offset)
+    major, count, offset = read_head(payload, offset)
+    places = []
+    for _ in range(count):
+        if payload.startswith(_APPEND_ROW, offset):
+            major, size, offset = read_head(payload, offset + len(_APPEND_ROW))
+            places.append(Location(offset, size))
+            offset += size
+        else:
+            end = item_end(payload, offset)
+            _decode(cbor2.loads(payload[offset:end]))
+            offset = end
+    if offset != len(payload):
+        raise StoreValidationError("store: no payload", field="payload")
+    return epoch, number, places
 
 
 def encode_document(document: Mapping[str, Any]) -> bytes:
@@ -212,11 +251,10 @@ class TableIndex:
 
 
 _CODES: dict[type, Any] = {
-    AppendRow: lambda op: (APPEND_ROW, op.row),
-    Put: lambda op: (PUT, op.table, op.doc_id, op.document),
-    Remove: lambda op: (REMOVE, op.table, op.doc_id),
-    DropTable: lambda op: (DROP_TABLE, op.table),
-    Activate: lambda op: (ACTIVATE, op.epoch, op.timestamp),
+    Put: lambda op: [PUT, op.table, op.doc_id, op.document],
+    Remove: lambda op: [REMOVE, op.table, op.doc_id],
+    DropTable: lambda op: [DROP_TABLE, op.table],
+    Activate: lambda op: [ACTIVATE, op.epoch, op.timestamp],
 }
 
 

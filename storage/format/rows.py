@@ -119,14 +119,14 @@ def decode_rows(data: bytes) -> list[SessionEvent]:
     return [_session_event(row) for row in rows]
 
 
-def row_position(row: bytes) -> RowPosition:
-    """Session, epoch and sequence of a row, without decoding the rest.
+def row_position(row: bytes, offset: int = 0) -> RowPosition:
+    """Session, epoch and sequence of the row at ``offset``, without decoding the rest.
 
     :raises StoreValidationError: no row.
     """
-    if not row or row[0] != ROW_HEAD:
+    if offset >= len(row) or row[offset] != ROW_HEAD:
         raise StoreValidationError("store: no row", field="row")
-    session_id, offset = read_text(row, 1)
+    session_id, offset = read_text(row, offset + 1)
     epoch, offset = read_unsigned(row, offset)
     sequence, _ = read_unsigned(row, offset)
     return RowPosition(session_id, epoch, sequence)

@@ -134,6 +134,8 @@ def _take_output_members(shape: dict[str, Any], output: dict[str, Any]) -> None:
 
 def _object_members(data: bytes) -> dict[str, msgspec.Raw] | None:
     try:
+        # What the decoder skips it does not check: bytes that are no UTF-8 would be kept.
+        data.decode()
         return _MEMBERS.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

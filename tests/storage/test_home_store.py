@@ -166,6 +166,24 @@ def test_the_names_of_a_new_session_are_synced_before_its_first_commit(home: Hom
     assert calls[first_commit + 1] == ("sync", "0000000000000001.log")
 
 
+def test_a_new_session_is_activated_once_however_much_is_submitted_meanwhile(
+    home: Home,
+) -> None:
+    gate = home.fs.gate("sync_directory", "/sessions/s1")
+    home.fs.calls.clear()
+    session = home.store.open_session("s1", create=True)
+    gate.wait_until_reached()
+    for number in range(100):
+        session.submit(
+            [home.event(number)], agent_name="a", durable=False, done=home.told.append
+        )
+    gate.go_on.set()
+    home.hub.run_until(lambda: len(home.told) == 100)
+    assert home.fs.count("sync_directory", "/sessions/s1") == 1
+    assert home.fs.count("sync", "/wal/") == 1
+    assert home.store.log.commits == 2
+
+
 def test_sessions_share_commits(home: Home) -> None:
     sessions = [home.session(f"s{number}") for number in range(5)]
     gate = home.fs.gate("append", "/wal/")

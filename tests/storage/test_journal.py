@@ -43,7 +43,7 @@ class Opened:
 
 
 def payload(number: int) -> bytes:
-    return b"record %d " % number * (number % 7 + 1)
+    return b"%d " % number * (number % 7 + 1)
 
 
 @pytest.fixture

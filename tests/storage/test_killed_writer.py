@@ -113,7 +113,7 @@ def run(home: Path, hub: Any, rounds: int) -> None:
     chance = random.Random(seed)
     replayed = 0
     for epoch in range(1, rounds + 1):
-        acknowledged = one_round(home, chance.randrange(1, 400))
+        acknowledged = one_round(home, chance.randrange(1, 200))
         store = HomeStore.open(home, post=hub.post)
         assert not store.report.failed
         replayed += store.report.copied

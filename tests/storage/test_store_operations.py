@@ -7,7 +7,7 @@ from typing import Any
 import cbor2
 import pytest
 from greenroom.actors.errors import StoreValidationError
-from greenroom.storage.format.cbor_items import item_end, read_text, read_unsigned
+from greenroom.storage.format.cbor_items import UNSIGNED, head, item_end, read_text, read_unsigned
 from greenroom.storage.format.commits import decode_commit, encode_commit
 from greenroom.storage.format.operations import (
     Activate,
@@ -23,6 +23,7 @@ from greenroom.storage.format.operations import (
     encode_document,
     encode_payload,
     placed,
+    row_places,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,3 +184,44 @@ def test_what_is_no_unsigned_integer_is_refused(data: bytes) -> None:
 def test_what_is_no_text_is_refused(data: bytes) -> None:
     with pytest.raises(StoreValidationError):
         read_text(data, 0)
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_heads_are_written_as_short_as_the_encoder_writes_them(number: int) -> None:
+    assert head(UNSIGNED, number) == cbor2.dumps(number)
+
+
+@given(st.integers(0, 2**40), st.integers(1, 2**40), st.lists(operations | rows))
+def test_joined_payloads_are_what_the_encoder_would_write(
+    epoch: int, number: int, found: list[Operation]
+) -> None:
+    payload = encode_payload(epoch, number, found)
+    assert cbor2.dumps(cbor2.loads(payload)) == payload
+
+
+@given(st.integers(0, 2**40), st.integers(1, 2**40), st.lists(operations | rows))
+def test_rows_are_placed_without_decoding_as_they_are_with(
+    epoch: int, number: int, found: list[Operation]
+) -> None:
+    payload = encode_payload(epoch, number, found)
+    got_epoch, got_number, places = row_places(payload)
+    assert (got_epoch, got_number) == (epoch, number)
+    assert [payload[at : at + size] for at, size in places] == [
+        operation.row for operation in found if isinstance(operation, AppendRow)
+    ]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        cbor2.dumps(5),
+        cbor2.dumps(["1", 2, []]),
+        cbor2.dumps([1, 2, [[9, "t"]]]),
+        encode_payload(1, 1, [AppendRow(b"row")])[:-1],
+        encode_payload(1, 1, [AppendRow(b"row")]) + b"\x00",
+    ],
+)
+def test_rows_are_not_looked_for_in_what_is_no_payload(payload: bytes) -> None:
+    with pytest.raises(StoreValidationError):
+        row_places(payload)
