@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import tarfile
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
+from gevent.event import Event
 from greenroom.transport.agent.context import CallContext
 from greenroom.transport.agent.driver import ACPDriver
 from greenroom.transport.agent.groups import group_lives
 from greenroom.transport.agent.protocol import PromptRequest, StartOpts
 
 DEMO = (sys.executable, "-m", "greenroom.transport.demo")
-PIP_DOWNLOAD = (
-    *("-m", "pip", "--quiet", "--disable-pip-version-check", "download"),
-    *("--no-deps", "--no-binary", "agent-client-protocol"),
-)
-SDK_SOURCE = "agent-client-protocol==0.12.1"
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
@@ -63,6 +59,36 @@ def serve():
         say("served")
         end(request_id)
 """
+
+
+POLL_S = 0.002
+NEVER = Event()
+
+
+def until(condition, seconds=10.0):
+    """Wait in the hub for a condition of the outside world that nothing announces."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition never came"
+        NEVER.wait(POLL_S)
+
+
+def fds():
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def children():
+    """Our child processes, zombies included."""
+    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+
+
+def is_running(pid):
+    """Whether a process lives; an orphan that its new parent has not reaped yet does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def soon():
@@ -133,30 +159,3 @@ def stage(tmp_path):
     made = Stage(cwd, scripts)
     yield made
     made.clear()
-
-
-@pytest.fixture(scope="session")
-def sdk_echo_agent():
-    """Argv of the echo agent that the ACP SDK ships as an example in its source package."""
-    cache = os.path.join(sys.prefix, "greenroom-test-cache")
-    agent = os.path.join(cache, "echo_agent.py")
-    if not os.path.exists(agent):
-        os.makedirs(cache, exist_ok=True)
-        fetched = subprocess.run(
-            [sys.executable, *PIP_DOWNLOAD, "--dest", cache, SDK_SOURCE],
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        if fetched.returncode != 0:
-            pytest.skip(f"the package registry was not reachable: {fetched.stderr[-200:]}")
-        (name,) = (name for name in os.listdir(cache) if name.endswith(".tar.gz"))
-        with tarfile.open(os.path.join(cache, name)) as archive:
-            (member,) = (m for m in archive if m.name.endswith("/examples/echo_agent.py"))
-            source = archive.extractfile(member)
-            assert source is not None
-            with open(agent + ".new", "wb") as file:
-                file.write(source.read())
-        os.replace(agent + ".new", agent)
-    return (sys.executable, agent)

@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 
 import gevent
 import pytest
@@ -33,6 +32,8 @@ from greenroom.transport.agent.launcher import (
 from greenroom.transport.agent.presets import PRESETS, installed, resolve_agent
 from greenroom.transport.agent.stderr_tail import STDERR_TAIL_BYTES_MAX, StderrTail
 from greenroom.transport.agent.sweep import Sweep
+
+from .conftest import until
 
 CLEAN = {"PATH": os.environ["PATH"]}
 
@@ -263,10 +264,7 @@ def test_a_group_lives_as_long_as_one_member(launched):
     os.kill(child.handle.pid, signal.SIGKILL)
     assert group_lives(child.handle.pid)
     assert signal_group(child.handle.pid, signal.SIGKILL)
-    end = time.monotonic() + 10
-    while group_lives(child.handle.pid):
-        assert time.monotonic() < end
-        gevent.sleep(0.001)
+    until(lambda: not group_lives(child.handle.pid))
 
 
 def test_a_group_that_is_not_there_is_no_error():

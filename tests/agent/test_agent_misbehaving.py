@@ -10,7 +10,6 @@ import signal
 import stat
 import termios
 import time
-from pathlib import Path
 
 import gevent
 import pytest
@@ -34,6 +33,8 @@ from greenroom.transport.agent.groups import group_lives
 from greenroom.transport.agent.presets import resolve_agent
 from greenroom.transport.agent.stop import stop_process
 
+from .conftest import children, fds, is_running, until
+
 STOP_S = 7.0
 """No stop takes longer, whatever the agent does."""
 STUBBORN = """
@@ -45,37 +46,11 @@ STUBBORN = """
 """
 
 
-def fds():
-    return sorted(os.listdir("/proc/self/fd"))
-
-
-def children():
-    """Our child processes, zombies included."""
-    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-
-
-def is_running(pid):
-    """Whether a process lives; an orphan that its new parent has not reaped yet does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in "ZX"
-
-
 def in_pipe(process):
     """Bytes that lie unread in the agent's stdout."""
     found = array.array("i", [0])
     fcntl.ioctl(process.link._stdout, termios.FIONREAD, found)
     return found[0]
-
-
-def until(condition, seconds=10.0):
-    """Wait in the hub for a condition of the outside world."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came"
-        gevent.sleep(0.005)
 
 
 # ---- starts
