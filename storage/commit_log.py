@@ -7,7 +7,8 @@ call, and syncs it when something in it asks for that (group commit). Rules owne
   in the order of submission. Class P is synced at most ``sync_interval`` later.
 - A failed write is cut back and fails its batch. The lanes of that batch are broken: what they
   submitted later fails too, until the owner has seen the failure and opens a new lane.
-- After a failed sync the log takes nothing more (:class:`StoreSyncFailedError`).
+- After a failed sync the log takes nothing more (:class:`StoreSyncFailedError`); nor after a failed
+  write that could not be cut back.
 - Acknowledgements are handed over in one call of ``post`` per batch and class.
 """
 
@@ -201,6 +202,7 @@ class CommitLog:
         try:
             self._segment.append([_record_of(batch)])
         except StorageError as error:
+            self.error = self._segment.broken
             self._fail(batch, error)
             return
         self.commits += 1

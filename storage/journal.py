@@ -73,6 +73,11 @@ class Journal:
         self.end = report.end
         """Offset at which the next record will begin; only whole records lie before it."""
 
+    @property
+    def broken(self) -> StorageError | None:
+        """Why the handle takes no more writes, once it does not."""
+        return self._broken
+
     def append(self, payloads: Sequence[bytes]) -> list[int]:
         """Write the payloads, one record each, in one call; returns their offsets.
 

@@ -43,6 +43,8 @@ class JournalTable(Table):
 
     _storage: JournalStorage
     _next_id: int | None  # type: ignore[assignment]
+    # Integers as in TinyDB; the tables of a session have text ids too.
+    document_id_class = staticmethod(stored_id)  # type: ignore[assignment]
 
     def __len__(self) -> int:
         """How many documents the table holds; O(1)."""
@@ -188,7 +190,7 @@ class JournalTable(Table):
 
     def _first_free(self) -> int:
         places = self._storage.places(self.name)
-        return max((int(doc_id) for doc_id in places), default=0) + 1
+        return max((doc_id for doc_id in places if isinstance(doc_id, int)), default=0) + 1
 
     # What Table itself builds on.
 

@@ -240,6 +240,17 @@ def test_a_failed_sync_ends_the_log(rig: Callable[..., Rig], fs: Any) -> None:
         one.log.close()
 
 
+def test_a_write_that_can_not_be_cut_back_ends_the_log(rig: Callable[..., Rig], fs: Any) -> None:
+    one = rig()
+    fs.fail("append", one.path.name, FULL, times=1)
+    fs.fail("truncate", one.path.name, BROKEN, times=1)
+    one.submit("s")
+    one.wait_for(1)
+    with pytest.raises(StorageError):
+        one.submit("later")
+    assert one.stored() == []
+
+
 def test_what_waits_behind_a_failed_sync_fails_too(rig: Callable[..., Rig], fs: Any) -> None:
     one = rig()
     gate = fs.gate("sync", one.path.name)

@@ -23,10 +23,10 @@ from greenroom.storage import replay as replay_module
 from greenroom.storage import stored_sessions
 from greenroom.storage.commits import StoreOverloadedError
 from greenroom.storage.failpoints import FailPoint, arm
-from greenroom.storage.format.commits import decode_commit
+from greenroom.storage.format.commits import decode_commit, encode_commit
 from greenroom.storage.format.rows import row_position
 from greenroom.storage.home import HomeStore
-from greenroom.storage.journal import read_journal
+from greenroom.storage.journal import open_journal, read_journal
 from greenroom.storage.session_store import SessionStore, StateOp
 
 IO = OSError(errno.EIO, "io")
@@ -472,6 +472,44 @@ def test_a_journal_that_lacks_records_of_before_is_not_continued(home: Home) -> 
     home.crash()
     (home.path / "sessions" / "s1" / "events.journal").unlink()
     assert isinstance(home.reopen().report.failed["s1/events"], StoreCorruptError)
+
+
+def test_a_journal_that_can_not_be_synced_after_replay_keeps_the_log(home: Home) -> None:
+    home.record(home.session("s1"), 2)
+    home.crash()
+    home.fs.fail("sync", "s1/events", IO)
+    assert isinstance(home.reopen().report.failed["s1/events"], StorageError)
+    home.fs.heal()
+    home.store.close()
+    home.hub.run_posted()
+    assert not home.reopen().report.failed
+    assert home.sequences("s1") == [1, 2]
+
+
+def test_a_log_record_without_a_number_is_corruption(home: Home) -> None:
+    home.store.close()
+    segment = open_journal(
+        home.fs,
+        str(home.path / "wal" / home.segments()[0]),
+        kind="log",
+        name="",
+        replay=lambda _, data: None,
+    )
+    segment.append([encode_commit([("s1/events", b"\x01")])])
+    segment.close()
+    with pytest.raises(StoreCorruptError):
+        home.reopen()
+
+
+def test_a_home_whose_last_step_fails_says_so_and_is_whole(home: Home) -> None:
+    home.record(home.session("s1"), 2)
+    home.fs.fail("remove", "/wal", IO)
+    with pytest.raises(StorageError):
+        home.store.close()
+    home.fs.heal()
+    home.reopen()
+    assert home.sequences("s1") == [1, 2]
+    assert len(home.segments()) == 1
 
 
 @pytest.mark.parametrize(

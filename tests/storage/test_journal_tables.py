@@ -13,6 +13,7 @@ from greenroom.actors.errors import (
     ReadOnlyRecordEventsError,
     StorageError,
     StoreClosedError,
+    StoreCorruptError,
     StoreSyncFailedError,
     StoreValidationError,
 )
@@ -294,6 +295,46 @@ def test_the_journals_of_a_session_can_be_read_as_tables(tmp_path: Path, event: 
     assert path.read_bytes() == before
     with pytest.raises(StoreClosedError):
         db.table("events").get(doc_id=1)
+
+
+def test_what_lies_where_a_document_should_is_corruption(path: Path) -> None:
+    with JournalDB(path) as db:
+        db.insert({"text": "abc"})
+        (place,) = db.storage.places("_default").values()
+        with path.open("r+b") as file:
+            file.seek(place.offset)
+            file.write(b"\xff")
+        with pytest.raises(StoreCorruptError) as caught:
+            db.all()
+        assert caught.value.offset == place.offset
+
+
+def test_a_record_that_is_missing_is_corruption(path: Path) -> None:
+    journal = open_journal(
+        OsFileSystem(), str(path), kind="tables", name="", replay=lambda _, data: None
+    )
+    journal.append([encode_payload(1, 2, [Put("t", 1, encode_document({}))])])
+    journal.close()
+    with pytest.raises(StoreCorruptError):
+        JournalDB(path)
+
+
+def test_removing_without_saying_what_is_refused(path: Path) -> None:
+    with JournalDB(path) as db, pytest.raises(RuntimeError):
+        db.remove()
+
+
+def test_text_ids_are_ids_too(path: Path) -> None:
+    with JournalDB(path) as db:
+        db.storage.commit([Put("named", name, encode_document({"n": 1})) for name in "ba"])
+    with JournalDB(path) as db:
+        named = db.table("named")
+        assert named.get(doc_id="a") == {"n": 1}
+        assert [doc.doc_id for doc in named.search(where("n") == 1)] == ["b", "a"]
+        assert [doc.doc_id for doc in named.get(doc_ids=["a", "c"])] == ["a"]
+        assert named.insert({"n": 2}) == 1
+        assert named.remove(doc_ids=["b"]) == ["b"]
+        assert db.storage.read() == {"named": {"a": {"n": 1}, "1": {"n": 2}}}
 
 
 keys = st.sampled_from(["a", "b"])

@@ -496,6 +496,33 @@ def test_records_out_of_order_are_corruption(tmp_path: Path, event: Any, gap: st
         ReadOnlySessionStore.open(str(tmp_path), "s")
 
 
+def test_state_records_out_of_order_are_corruption(session: Session) -> None:
+    session.close()
+    path = Path(session.home.layout.session("sess-1")) / "state.journal"
+    journal = open_journal(
+        OsFileSystem(), str(path), kind="state", name="sess-1", replay=lambda _, data: None
+    )
+    journal.append([encode_payload(1, 5, [])])
+    journal.close()
+    with pytest.raises(StoreCorruptError):
+        session.home.open_session("sess-1", create=False)
+
+
+def test_only_what_is_in_the_file_leaves_memory(session: Session) -> None:
+    for number in range(3):
+        session.submit(session.event(number), state_ops=[StateOp("t", number, {"n": number})])
+    session.settle(3)
+    rows, state = session.store._rows, session.store._state
+    offset, size = rows._offsets[1], rows._sizes[1]
+    for materialised, left in ((0, 3), (offset + size - 1, 2), (offset + size, 1)):
+        rows.trim(materialised)
+        assert rows.recent == left
+    state.trim(0)
+    assert len(state._recent) == 3
+    state.trim(state.end)
+    assert len(state._recent) == 0
+
+
 def test_appends_cost_the_same_in_a_history_of_any_length(
     session: Session, fs: Any, hub: Any
 ) -> None:

@@ -137,6 +137,32 @@ def test_content_nested_over_the_limit_is_no_text() -> None:
     assert content_display([content]) == ""
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a":"\xff"}',
+        b'{"a":1}x',
+        b'{"a":tru}',
+        b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b"",
+    ],
+)
+def test_raw_that_is_no_json_is_as_if_it_were_not_there(raw: bytes) -> None:
+    event = AgentEvent(type="permission", title="t", raw=RawJSON(raw))
+    assert json.loads(content_text(event)).keys() == {
+        "schema",
+        "type",
+        "timestamp",
+        "title",
+        "tool_name",
+    }
+
+
+def test_a_member_that_can_not_be_decoded_is_as_if_it_were_not_there() -> None:
+    event = AgentEvent(type="tool_call", raw=RawJSON(b'{"title":1e400,"kind":"read"}'))
+    assert tool_facts(event).name == "read"
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
