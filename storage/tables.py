@@ -144,7 +144,7 @@ class JournalTable(Table):
 
     def _chosen(
         self, cond: QueryLike | None, doc_ids: Iterable[int] | None
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
         places = self._storage.places(self.name)
         if doc_ids is not None:
             for doc_id in list(doc_ids):
@@ -181,7 +181,7 @@ class JournalTable(Table):
         self._commit(list(operations.values()))
         return updated
 
-    def _document(self, doc_id: int, place: Location) -> Document:
+    def _document(self, doc_id: Any, place: Location) -> Document:
         return self.document_class(self._storage.load(place), doc_id)
 
     def _commit(self, operations: list[Operation]) -> None:
