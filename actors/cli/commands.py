@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -118,10 +117,3 @@ def agents(as_json: bool) -> None:
     from .listing import list_agents
 
     list_agents(as_json=as_json)
-
-
-def echo_json(value: Any) -> None:
-    """One compact JSON value on a line of its own."""
-    import msgspec
-
-    click.echo(msgspec.json.encode(value, enc_hook=lambda raw: raw.value).decode())

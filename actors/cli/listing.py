@@ -13,7 +13,7 @@ from ..core.recovery import classify_inactive_meta_for_recovery
 from ..errors import SessionError
 from ..manager.options import default_home
 from ..model.session import SessionMeta
-from .commands import echo_json
+from .rendering import echo_json
 
 
 def list_sessions(*, home: Path | None, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+import msgspec
 
 from ..model.event import AgentEvent, EventType, SessionEvent
 
@@ -70,3 +71,8 @@ def row_line(row: SessionEvent) -> str:
     """A stored row on one line, for tails."""
     text = " ".join(describe(row.event).split())
     return f"{row.session_id} {row.epoch}:{row.sequence:<5} {row.type:<26} {text}".rstrip()
+
+
+def echo_json(value: object) -> None:
+    """One compact JSON value on a line of its own."""
+    click.echo(msgspec.json.encode(value, enc_hook=lambda raw: raw.value).decode())

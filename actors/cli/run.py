@@ -12,8 +12,7 @@ from ..manager.handle import Session
 from ..manager.manager import SessionManager
 from ..model.event import AgentEvent, EventType, RawJSON
 from ..model.settings import LIFECYCLE_TIMEOUT
-from .commands import echo_json
-from .rendering import Renderer
+from .rendering import Renderer, echo_json
 
 ANSWERS = {
     "y": "allow-once",

@@ -9,8 +9,7 @@ import click
 from ...transport.bus.subscriber import Subscriber
 from ..manager.options import default_home
 from ..model.event import SessionEvent
-from .commands import echo_json
-from .rendering import row_line
+from .rendering import echo_json, row_line
 
 
 def follow(*, home: Path | None, session_id: str | None, start: str, as_json: bool) -> None:

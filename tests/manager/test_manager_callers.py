@@ -134,7 +134,7 @@ def test_inside_a_gevent_program(tmp_path):
         def tick():
             while True:
                 ticks.append(1)
-                gevent.sleep(0)
+                gevent.sleep(0.001)
         ticker = gevent.spawn(tick)
         with SessionManager(home=sys.argv[1], hub="current") as manager:
         """

@@ -75,18 +75,20 @@ def test_a_write_needs_the_permission_and_stays_inside(session, read_turn, works
 def test_steering_reaches_the_agent_at_a_tool_boundary(manager, session):
     with pytest.raises(PromptNotInProgressError):
         session.steer("too early")
-    stream = session.prompt("@@tools 3\n@@run true\n@@tools 2")
+    stream = session.prompt("@@tools 3\n@@run true\n@@hang")
     events = []
     for event in stream:
         events.append(event)
         if event.type == "permission" and not event.decision:
             assert session.steer("@@say steered!").status == "staged"
             session.approve(decision="allow-once", request_id=event.request_id)
+        if "steered!" in text_of(events[-1:]):
+            session.cancel()
     told = next(event for event in events if event.action == "prompt_steered")
     assert (told.type, told.text) == ("user_message", "@@say steered!")
     assert "You steered me" in text_of(events)
     titles = [r.event.title for r in manager.events(session.id, type="transcript_marker.created")]
-    assert titles == ["transcript_marker.prompt_steered"] * 2
+    assert titles[:2] == ["transcript_marker.prompt_steered"] * 2
 
 
 def test_a_busy_session_queues_interrupts_or_refuses(manager, session, read_turn):
