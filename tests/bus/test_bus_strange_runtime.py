@@ -13,7 +13,7 @@ import pytest
 import zmq
 from greenroom.actors.model.event import AgentEvent
 from greenroom.storage.format.rows import encode_row
-from greenroom.transport.bus import subscriber as subscriber_module
+from greenroom.transport.bus import follower as follower_module
 from greenroom.transport.bus.catchup import (
     HeadsReply,
     HeadsRequest,
@@ -26,8 +26,9 @@ from greenroom.transport.bus.catchup import (
 from greenroom.transport.bus.endpoints import Endpoints
 from greenroom.transport.bus.errors import BusProtocolError
 from greenroom.transport.bus.fields import Head
+from greenroom.transport.bus.follower import FAILURES_MAX
 from greenroom.transport.bus.frames import Heartbeat, encode_heartbeat
-from greenroom.transport.bus.subscriber import FAILURES_MAX, Subscriber
+from greenroom.transport.bus.subscriber import Subscriber
 
 NOW = datetime(2026, 4, 3, tzinfo=UTC)
 ROW = encode_row(
@@ -90,7 +91,7 @@ class Strange:
 
 @pytest.fixture
 def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Strange]:
-    monkeypatch.setattr(subscriber_module, "RETRY_S", 0.001)
+    monkeypatch.setattr(follower_module, "RETRY_S", 0.001)
     runtime = Strange(tmp_path)
     yield runtime
     runtime.stop()

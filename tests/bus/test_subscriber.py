@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from greenroom.actors.model.event import AgentEvent, SessionEvent
 from greenroom.storage.format.rows import encode_row
+from greenroom.transport.bus import follower as follower_module
+from greenroom.transport.bus import following as following_module
 from greenroom.transport.bus import publisher as publisher_module
-from greenroom.transport.bus import subscriber as subscriber_module
 from greenroom.transport.bus.endpoints import Endpoints
 from greenroom.transport.bus.errors import (
     BusClosedError,
@@ -291,7 +292,7 @@ def test_now_of_a_runtime_that_died_is_not_waited_for_forever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Endpoints("ipc:///tmp/none/events", "ipc:///tmp/none/control").write(tmp_path)
-    monkeypatch.setattr(subscriber_module, "NOW_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(following_module, "NOW_TIMEOUT_S", 0.1)
     with pytest.raises(BusTimeoutError):
         Subscriber(tmp_path, after=Subscriber.NOW)
     with Subscriber(tmp_path) as subscriber:
@@ -369,7 +370,7 @@ def test_after_a_fork_it_is_unusable(runtime: Any) -> None:
 def test_a_store_that_fails_is_told_after_some_attempts_and_then_read_on(
     runtime: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriber_module, "RETRY_S", 0.001)
+    monkeypatch.setattr(follower_module, "RETRY_S", 0.001)
     runtime.add("a", 2)
     runtime.source.fail = OSError("disk")
     with Subscriber(runtime.home, "a") as subscriber:

@@ -14,6 +14,7 @@ from typing import Any
 
 import zmq
 
+from .credentials import Credentials, check_address, key_of
 from .endpoints import Endpoints
 from .errors import BusEndpointError
 from .frames import HEARTBEAT_TOPIC, MESSAGE_BYTES_MAX, SESSION_TOPICS, session_topic
@@ -29,10 +30,15 @@ class Connection:
     """A SUB and a DEALER socket to one runtime.
 
     :param session_id: whose frames are subscribed to; ``None`` is everybody's.
-    :raises BusEndpointError: an address that is none.
+    :param keys: for an address that is not local.
+    :raises BusEndpointError: an address that is none, or that needs keys.
     """
 
-    def __init__(self, endpoints: Endpoints, session_id: str | None) -> None:
+    def __init__(
+        self, endpoints: Endpoints, session_id: str | None, keys: Credentials | None = None
+    ) -> None:
+        check_address(endpoints.events, keys is not None)
+        check_address(endpoints.control, keys is not None)
         self._wakee, self._waker = socket.socketpair()
         self._waker.setblocking(False)
         self._context: zmq.Context[Any] = zmq.Context()
@@ -44,6 +50,8 @@ class Connection:
             sock.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
             sock.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
             sock.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
+            if keys is not None:
+                use_keys(sock, keys)
         self._control.setsockopt(zmq.IMMEDIATE, 1)
         topic = SESSION_TOPICS if session_id is None else session_topic(session_id)
         self._events.setsockopt(zmq.SUBSCRIBE, topic)
@@ -75,6 +83,20 @@ class Connection:
         """Until something can be received, :meth:`wake` was called, or the time is up."""
         self._poller.poll(math.ceil(max(seconds, 0.0) * 1000))
 
+    def descriptors(self) -> tuple[int, int, int]:
+        """What becomes readable when there may be something to take; ask :meth:`ready` first."""
+        events, control = (int(s.getsockopt(zmq.FD)) for s in (self._events, self._control))
+        return events, control, self._wakee.fileno()
+
+    def ready(self) -> bool:
+        """Whether something can be taken now.
+
+        The descriptors only tell of changes, and any use of a socket may swallow one.
+        """
+        return any(
+            int(sock.getsockopt(zmq.EVENTS)) & zmq.POLLIN for sock in (self._events, self._control)
+        )
+
     def frames(self) -> Iterator[bytes]:
         """What was published and has arrived, ``FRAMES_PER_LOOK`` at most."""
         for _ in range(FRAMES_PER_LOOK):
@@ -102,3 +124,10 @@ class Connection:
         """Close everything; no thread may be using it."""
         with contextlib.closing(self._wakee), contextlib.closing(self._waker):
             self._context.destroy(linger=0)
+
+
+def use_keys(sock: zmq.Socket[Any], keys: Credentials) -> None:
+    """Make a socket the client of an encrypted connection."""
+    sock.setsockopt(zmq.CURVE_SERVERKEY, key_of(keys.server))
+    sock.setsockopt(zmq.CURVE_PUBLICKEY, key_of(keys.pair.public))
+    sock.setsockopt(zmq.CURVE_SECRETKEY, key_of(keys.pair.secret))

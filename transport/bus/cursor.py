@@ -31,11 +31,13 @@ from .catchup import HeadsReply, RowsReply
 from .errors import BusProtocolError
 from .fields import Head
 from .frames import Heartbeat, RowsFrame, Run, runs_of
-from .positions import Position, encode_cursor
+from .positions import Lag, Position, encode_cursor
 from .wanted import HeadsWanted, RowsWanted, check_page, start_of
 
 HELD_BYTES_MAX = 8 * 1024 * 1024
 """Frames kept while the store is being read, all sessions together; it must exceed a page."""
+LAGS_MAX = 1000
+"""Lags kept until they are looked at; older ones are only counted."""
 RESETS_IN_A_ROW_MAX = 8
 """Resets of one session without reaching its head; more is a store that contradicts itself."""
 
@@ -88,6 +90,8 @@ class CursorMachine:
         self.session_id = session_id
         self.lagged = 0
         """Times a session that was LIVE had to be read from the store again, in one epoch."""
+        self.lags: deque[Lag] = deque(maxlen=LAGS_MAX)
+        """The latest of those; for the caller to take."""
         self.resets = 0
         """Times rows handed out before were no longer in the store."""
         self.garbage = 0
@@ -252,7 +256,8 @@ class CursorMachine:
             if track.phase is Phase.LIVE:
                 same = head.epoch == track.confirmed
                 track.phase = Phase.LAGGING if same else Phase.FENCED
-                self.lagged += same
+                if same:
+                    self._note_lag(head.session_id, track)
 
     def _take_live(self, session_id: str, track: _Track, body: bytes) -> bool:
         """Queue a frame's rows; whether the store has to be asked for what they do not follow."""
@@ -262,8 +267,13 @@ class CursorMachine:
         elif not track.dropped:
             return False
         track.phase = Phase.FENCED if phase is Phase.FENCED else Phase.LAGGING
-        self.lagged += track.phase is Phase.LAGGING
+        if track.phase is Phase.LAGGING:
+            self._note_lag(session_id, track)
         return True
+
+    def _note_lag(self, session_id: str, track: _Track) -> None:
+        self.lagged += 1
+        self.lags.append(Lag(session_id, track.epoch, track.sequence))
 
     def _advance(self, session_id: str, track: _Track, body: bytes) -> Phase:
         """Queue what continues the session; LIVE when nothing of the body is left to wait for."""

@@ -6,6 +6,7 @@
     +-- BusProtocolError      bytes that are no frame, request or reply of this version
     +-- BusCursorError        (also ValueError) a cursor that is none, or of another session
     +-- BusEndpointError      no runtime there, or its sockets can not be opened
+    +-- BusSecurityError      a key that is none, or keys that others could have read or written
     +-- BusTimeoutError       (also TimeoutError) the runtime did not answer in time
     +-- BusRemoteError        the runtime answered that it failed
     +-- BusClosedError        the publisher or subscriber is closed, or belongs to a parent process
@@ -44,6 +45,12 @@ class BusCursorError(BusError, ValueError):
 
 class BusEndpointError(BusError):
     """No runtime where one was looked for, or its sockets can not be opened. Field: ``path``."""
+
+    path: str = ""
+
+
+class BusSecurityError(BusError):
+    """A key that is none, or keys that others could have read or written. Field: ``path``."""
 
     path: str = ""
 

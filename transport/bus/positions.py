@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import cbor2
@@ -17,6 +18,19 @@ from .errors import BusCursorError
 Position: TypeAlias = tuple[int, int]
 """``(epoch, sequence)`` of the last row; ``(0, 0)`` before the first."""
 NOWHERE: Position = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Published events of a session were missed, or came late, and are read from the store.
+
+    :param epoch: with ``sequence``, the last event of the session before those.
+    """
+
+    session_id: str
+    epoch: int
+    sequence: int
+
 
 _PREFIX = "gr1."
 _NUMBER_MAX = 2**63 - 1
