@@ -37,6 +37,20 @@ class Cursor(NamedTuple):
 class EventRows:
     """The index of one ``events.journal`` and the rows that are not in it yet."""
 
+    __slots__ = (
+        "_epochs",
+        "_offsets",
+        "_oldest",
+        "_open_file",
+        "_recent",
+        "_sizes",
+        "committed",
+        "end",
+        "number",
+        "path",
+        "session_id",
+    )
+
     def __init__(self, session_id: str, path: str, open_file: Callable[[], File]) -> None:
         """:param open_file: opens the journal for reading; the file is closed after each read."""
         self.session_id = session_id

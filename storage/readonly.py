@@ -28,6 +28,8 @@ from .state_documents import StateDocuments
 class SessionReader:
     """Reads of one session. Committed rows only; safe in any thread."""
 
+    __slots__ = ("_closed", "_rows", "_state", "session_id")
+
     def __init__(self, session_id: str, rows: EventRows, state: StateDocuments) -> None:
         self.session_id = session_id
         self._rows = rows
@@ -117,6 +119,8 @@ class ReadOnlySessionStore(SessionReader):
 
     ``damage`` is the offset in ``events.journal`` from which on it could not be read, or ``None``.
     """
+
+    __slots__ = ("report",)
 
     def __init__(
         self, session_id: str, rows: EventRows, state: StateDocuments, report: RecoveryReport

@@ -6,7 +6,6 @@ the file. As with event rows, one thread changes this object and any may read.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -38,13 +37,15 @@ class StateOp(NamedTuple):
 class StateDocuments:
     """The tables of one session's state."""
 
+    __slots__ = ("_index", "_open_file", "_recent", "_recent_offsets", "end", "number", "path")
+
     def __init__(self, path: str, open_file: Callable[[], File]) -> None:
         """:param open_file: opens the journal for reading; the file is closed after each read."""
         self.path = path
         self._open_file = open_file
         self._index = TableIndex()
         self._recent: dict[int, bytes] = {}  # by offset in the file
-        self._recent_offsets: deque[int] = deque()  # the same, in their order
+        self._recent_offsets: list[int] = []  # the same, in their order
         self.number = 0
         """Number of the last committed record."""
         self.end = 0
@@ -79,11 +80,13 @@ class StateDocuments:
 
     def trim(self, materialised: int) -> None:
         """Forget the bytes of documents that lie before ``materialised`` in the file."""
-        while self._recent_offsets:
-            offset = self._recent_offsets[0]
+        gone = 0
+        for offset in self._recent_offsets:
             if offset + len(self._recent[offset]) > materialised:
-                return
-            del self._recent[self._recent_offsets.popleft()]
+                break
+            del self._recent[offset]
+            gone += 1
+        del self._recent_offsets[:gone]
 
     def document(self, table: str, doc_id: DocID) -> dict[str, Any] | None:
         """A committed document, or ``None``."""
