@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from ...transport.acp.failures import is_load_session_resource_missing
 from ...transport.agent.context import CallContext
 from ...transport.agent.presets import resolve_agent
 from ..core.inputs import StopRequested
+from ..core.state import SessionState
 from ..errors import (
     SessionError,
     SessionNotActiveError,
@@ -158,6 +161,43 @@ class LifecycleVerbs(VerbGroup):
             for live in found:
                 answer(live.retired, timeout, "wait_for_finalizations")
 
+    def wait_for_prompt_drains(self, *, timeout: float | None = None) -> None:
+        """Wait until no session has a turn, including those that queued input starts (02 6).
+
+        :raises TimeoutError: one still has.
+        """
+        registry = self._runtime.registry
+        while busy := [live for live in registry.all() if live.state.is_prompting]:
+            for live in busy:
+                answer(live.when(_has_no_turn), timeout, "wait_for_prompt_drains")
+                answer(live.drained(), timeout, "wait_for_prompt_drains")
+
+    def delete(self, session_id: str, *, timeout: float | None = None) -> None:
+        """Remove a session and everything stored of it; a live one is stopped first (01 14).
+
+        :raises SessionNotFoundError: no such session.
+        :raises SessionNotActiveError: it is just being started.
+        :raises TimeoutError: it did not stop in time; nothing was removed.
+        """
+        checked = normalize_stored_session_id(session_id, "delete")
+        if self._runtime.registry.pending(checked) is not None:
+            raise SessionNotActiveError(
+                f'delete: session "{checked}" is being started',
+                session_id=checked,
+                operation="delete",
+                state=State.STARTING,
+            )
+        with suppress(SessionNotFoundError):
+            self.stop_with_cause(
+                checked, StopCause.USER_REQUESTED, "session deleted", timeout=timeout
+            )
+        directory = self._directory(checked)
+        if not self._runtime.off_hub(directory.is_dir):
+            raise SessionNotFoundError(
+                f'delete: session "{checked}" not found', session_id=checked, operation="delete"
+            )
+        self._runtime.off_hub(shutil.rmtree, directory)
+
     def _start_afresh(
         self,
         starting: SessionMeta,
@@ -205,6 +245,8 @@ class LifecycleVerbs(VerbGroup):
         context = CallContext.after(timeout)
         try:
             live = start_session(Launch(plan, runtime.home, runtime.ports_for, context))
+            live.handle = runtime.handle_of(live)
+            live.ports.notices.created(live.handle)
             runtime.registry.activate(live)
         finally:
             runtime.registry.release(meta.id)
@@ -236,6 +278,10 @@ class LifecycleVerbs(VerbGroup):
 
     def _directory(self, session_id: str) -> Path:
         return self._runtime.options.home / "sessions" / session_id
+
+
+def _has_no_turn(state: SessionState) -> bool:
+    return state.turn is None
 
 
 def _permission_mode(permissions: str) -> PermissionMode:

@@ -40,6 +40,7 @@ class SessionManager:
             if self._owns_hub:
                 self._hub.close(CLOSE_TIMEOUT)
             raise
+        self._runtime.handle_of = self._handle
         self._verbs = Verbs(self._runtime)
         self._closed = False
         self.home = place
@@ -50,7 +51,9 @@ class SessionManager:
     resume = blocking_session(Verbs.resume)
     stop = blocking(Verbs.stop)
     stop_with_cause = blocking(Verbs.stop_with_cause)
+    delete = blocking(Verbs.delete)
     wait_for_finalizations = blocking(Verbs.wait_for_finalizations)
+    wait_for_prompt_drains = blocking(Verbs.wait_for_prompt_drains)
     prompt = blocking(Verbs.prompt)
     send_prompt = blocking(Verbs.send_prompt)
     steer_prompt = blocking(Verbs.steer_prompt)
@@ -113,7 +116,9 @@ class AsyncSessionManager:
     resume = awaitable_session(Verbs.resume)
     stop = awaitable(Verbs.stop)
     stop_with_cause = awaitable(Verbs.stop_with_cause)
+    delete = awaitable(Verbs.delete)
     wait_for_finalizations = awaitable(Verbs.wait_for_finalizations)
+    wait_for_prompt_drains = awaitable(Verbs.wait_for_prompt_drains)
     prompt = awaitable(Verbs.prompt)
     send_prompt = awaitable(Verbs.send_prompt)
     steer_prompt = awaitable(Verbs.steer_prompt)

@@ -20,6 +20,7 @@ from ..model.settings import (
     SessionBusyInputConfig,
     SessionSupervisionConfig,
 )
+from ..session.notices import Notifier
 
 HOME_VARIABLE = "GREENROOM_HOME"
 DURABILITIES = ("default", "power", "process")
@@ -52,6 +53,7 @@ class ManagerKeywords(TypedDict, total=False):
     turn_id_generator: IDGenerator | None
     logger: logging.Logger
     file_system: FileSystem | None
+    notifier: Notifier | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class ManagerOptions:
         it) or ``process`` (none waits for the disk) (03 13).
     :param sync_interval: seconds until a row that did not wait for the disk is on it.
     :param prompt_buffer_size: events a prompt stream holds for a reader that is behind.
+    :param notifier: told of every session and stored event, in the hub: it must not block.
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
@@ -84,6 +87,7 @@ class ManagerOptions:
     turn_id_generator: IDGenerator | None = None
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("greenroom"))
     file_system: FileSystem | None = None
+    notifier: Notifier | None = None
 
     def __post_init__(self) -> None:
         if self.hub not in HUBS:

@@ -29,6 +29,7 @@ from ..runtime.hub import Hub
 from ..runtime.native import NativeWorker
 from ..session.live import LiveSession
 from ..session.meta_writer import MetaWriter
+from ..session.notices import Notices
 from ..session.ports import SessionPorts
 from ..session.startup import StartPlan
 from .options import ManagerOptions
@@ -57,6 +58,7 @@ class Runtime:
         self.clock = GeventClock(hub)
         self.registry = Registry()
         self.closing = False
+        self.handle_of: Callable[[LiveSession], Any] = lambda live: live
         with contextlib.ExitStack() as undo:
             self.home = HomeStore.open(
                 options.home,
@@ -126,6 +128,7 @@ class Runtime:
             publish=self.publisher.publish,
             logger=self.logger,
             stream_size=self.options.prompt_buffer_size,
+            notices=Notices(self.options.notifier, self.logger),
         )
 
     def live(self, session_id: str, operation: str) -> LiveSession:

@@ -37,7 +37,8 @@ class SessionActor(GreenActor):
 
     def on_receive(self, message: Input) -> None:
         """Apply one input."""
-        self._live.state, effects = step(self._live.state, message, self._now())
+        state, effects = step(self._live.state, message, self._now())
+        self._live.change(state)
         self._interpreter.run(effects)
 
     def on_failure(
@@ -51,7 +52,7 @@ class SessionActor(GreenActor):
             f'session "{self._live.id}" crashed: {exception_value!r}', session_id=self._live.id
         )
         error.__cause__ = exception_value
-        self._live.state = crashed(self._live.state, repr(exception_value), self._now())
+        self._live.change(crashed(self._live.state, repr(exception_value), self._now()))
         self._interpreter.abandon(error)
 
 

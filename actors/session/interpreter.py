@@ -60,6 +60,7 @@ class Interpreter:
         self._tell = live.tell
         self._ports = live.ports
         self._outbox = Outbox(self._release)
+        live.drained = self._outbox.drained
         self._streams: dict[str, PromptStream] = {}
         self._timers: dict[str, TimerHandle] = {}
 
@@ -176,7 +177,7 @@ class Interpreter:
         """A stored row is published and delivered; a rejected one is only delivered, marked so."""
         if error is None and rows:
             self._ports.publish(self._ports.session_id, [row.row for row in rows])
-        if not commit.deliver or not commit.events:
+        if not commit.events:
             return
         delivered: list[tuple[int, AgentEvent]]
         if error is None and rows:
@@ -185,6 +186,10 @@ class Interpreter:
             delivered = [
                 (0, msgspec.structs.replace(event, persisted=False)) for event in commit.events
             ]
+        for _, event in delivered:
+            self._ports.notices.stored(self._live.handle, self._ports.session_id, event)
+        if not commit.deliver:
+            return
         stream = self._streams.get(commit.events[0].turn_id)
         if stream is not None:
             stream.push(delivered)

@@ -39,6 +39,11 @@ class LiveSession:
         self.asks = Asks()
         self.retired: GreenFuture[None] = GreenFuture()
         self.ref: GreenRef[Any] | None = None
+        self.drained: Callable[[], GreenFuture[None]] = _at_once
+        """A future that is set once every submitted row is settled; the interpreter's."""
+        self.handle: Any = None
+        """What notifiers are given of this session."""
+        self._waiting: list[tuple[Callable[[SessionState], bool], GreenFuture[None]]] = []
 
     @property
     def id(self) -> str:
@@ -74,10 +79,29 @@ class LiveSession:
         with suppress(ActorDeadError):
             self._actor().ask(input, lane=Lane.EXEMPT)
 
+    def change(self, state: SessionState) -> None:
+        """Publish the state after a step; whoever waited for it to look like this goes on."""
+        self.state = state
+        if self._waiting:
+            met = [pair for pair in self._waiting if pair[0](state)]
+            self._waiting = [pair for pair in self._waiting if pair not in met]
+            for _, future in met:
+                future.set(None)
+
+    def when(self, holds: Callable[[SessionState], bool]) -> GreenFuture[None]:
+        """A future that is set once the state is as ``holds`` says; call it in the hub."""
+        future: GreenFuture[None] = GreenFuture()
+        if holds(self.state):
+            future.set(None)
+        else:
+            self._waiting.append((holds, future))
+        return future
+
     def retire(self) -> None:
         """The incarnation is over; called by its last effect or by its crash."""
         if not self.retired.done:
             self.retired.set(None)
+            self.ports.notices.stopped(self.handle)
         self._actor().stop(block=False)
 
     def _actor(self) -> GreenRef[Any]:
@@ -89,6 +113,12 @@ class LiveSession:
         info = info_of(self.state.meta, self.state.workspace)
         process = self.ports.process
         return info if process is None else replace(info, acp_caps=process.caps_snapshot())
+
+
+def _at_once() -> GreenFuture[None]:
+    settled: GreenFuture[None] = GreenFuture()
+    settled.set(None)
+    return settled
 
 
 def info_of(meta: SessionMeta, workspace: str) -> SessionInfo:

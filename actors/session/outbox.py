@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ...storage.session_store import StoredRow
 from ..core.effects import Effect
 from ..errors import SessionError
+from ..runtime.future import GreenFuture
 
 
 @dataclass(slots=True, eq=False)
@@ -47,9 +48,14 @@ class Outbox:
         self._release = release
         self._batches: deque[Batch] = deque()
         self._flushing = False
+        self._waiting: list[GreenFuture[None]] = []
 
-    def __len__(self) -> int:
-        return len(self._batches)
+    def drained(self) -> GreenFuture[None]:
+        """A future that is set once nothing waits for a commit."""
+        future: GreenFuture[None] = GreenFuture()
+        self._waiting.append(future)
+        self.flush()
+        return future
 
     def add(self, effects: Sequence[Effect]) -> Batch:
         """Append the ordered effects of one step; nothing leaves before :meth:`flush`."""
@@ -75,3 +81,7 @@ class Outbox:
                     self._release(item, batch.error)
         finally:
             self._flushing = False
+        if not self._batches and self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                future.set(None)

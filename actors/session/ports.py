@@ -10,6 +10,7 @@ from ...storage.session_store import SessionStore
 from ...transport.agent.protocol import AgentDriver, AgentProcess
 from ..runtime.clock import Clock, Timers
 from .meta_writer import MetaWriter
+from .notices import Notices
 
 Publish = Callable[[str, Sequence[bytes]], None]
 """Sends encoded rows of a session to subscribers; never blocks, never raises."""
@@ -29,4 +30,5 @@ class SessionPorts:
     publish: Publish
     logger: logging.Logger
     stream_size: int
+    notices: Notices
     process: AgentProcess | None = None
