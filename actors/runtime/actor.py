@@ -7,17 +7,18 @@ by its class (K4).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from pykka import Actor, ActorDeadError, Timeout
 from pykka.messages import _ActorStop
 
 from . import census
 from .cell import Cell, Probe
+from .detours import Postponed
 from .dispatcher import Dispatcher
 from .errors import StartFailedError
 from .future import GreenFuture
-from .mailbox import Lane
+from .mailbox import Lane, MailboxPolicy
 from .ref import GreenRef, StopFlag
 
 __all__ = ["GreenActor"]
@@ -39,7 +40,10 @@ class GreenActor(Actor):
     __slots__ = ("_actor_ref", "actor_inbox")
 
     mailbox_bound: ClassVar[int | None] = None
-    """Messages the work lane takes before senders get ``MailboxFullError``; None: no limit."""
+    """Messages the work lane takes before it is full; None: no limit."""
+
+    mailbox_policy: ClassVar[MailboxPolicy] = MailboxPolicy.RAISE
+    """What a full work lane does to the next sender."""
 
     crash_on_ask_error: ClassVar[bool] = False
     """Whether an error raised in an ``ask`` ends the actor too, after the asker has got it."""
@@ -114,6 +118,25 @@ class GreenActor(Actor):
     def stop(self) -> None:
         """Ask this actor to stop after the messages it has got by now."""
         self.actor_ref.tell(_ActorStop(), lane=Lane.EXEMPT)
+
+    def postpone(self) -> NoReturn:
+        """Put the message being handled aside, for :meth:`release_postponed`; it has no effect yet.
+
+        Ends the handler by raising, so it is the first thing a handler does with a message that
+        does not fit its state. An ``ask`` stays unanswered until the message is handled.
+        """
+        raise Postponed
+
+    def release_postponed(self) -> None:
+        """Take up the postponed messages, in their order, before all other work.
+
+        To be called when the state changes. Only in the actor's own hub thread.
+        """
+        self.actor_inbox.release_postponed()
+
+    def beat(self) -> None:
+        """Give a sign of life to a supervisor that watches for stalls. From any thread."""
+        self.actor_inbox.beats += 1
 
     @staticmethod
     def _create_actor_inbox() -> Cell:

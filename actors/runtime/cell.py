@@ -1,26 +1,24 @@
-"""The runtime half of an actor: runs its handlers, contains what they raise, sees to its end.
+"""The running half of an actor: takes its messages one by one, contains what its handlers raise.
 
-Rules it owns (K1 to K4): nothing a callback raises, ``GreenletExit``, ``gevent.Timeout`` and
-``SystemExit`` included, gets further than its own actor; an actor that ends leaves the registry,
-its waiting messages become dead letters, whoever asked gets :class:`pykka.ActorDeadError`, and
-every monitor hears of it exactly once, however it ended.
+Rules it owns (K1, K4): nothing a callback raises, ``GreenletExit``, ``gevent.Timeout`` and
+``SystemExit`` included, gets further than its own actor; which errors of an answer also end the
+actor is its class's word; a message that is postponed or dropped is not a failure.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from greenlet import getcurrent
 from pykka import ActorDeadError
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
-from . import census
-from .deadletters import DeadLetter
-from .dispatcher import Dispatcher
-from .mailbox import Mailbox, Parcel
-from .monitor import Down, DownReason, Monitor
-from .ref import GreenRef
+from .backpressure import Gate
+from .detours import Around, Detour, Dropped, Intercepted
+from .life import Mortal
+from .mailbox import Parcel
+from .monitor import DownReason
 
 if TYPE_CHECKING:
     from .actor import GreenActor
@@ -29,6 +27,7 @@ __all__ = ["Cell", "Probe"]
 
 # Pykka's logger and its wording, so that a host finds the same records in the same place.
 logger = logging.getLogger("pykka")
+
 
 class Probe:
     """A message the cell answers with None itself: ``on_start`` has returned."""
@@ -41,41 +40,10 @@ _KERNEL = frozenset({*_PROXIED, _ActorStop, Probe})
 _SPECIAL = frozenset({*_KERNEL, Parcel})
 
 
-class Cell(Mailbox):
-    """A mailbox with an actor in it. Everything here happens in the hub's own thread.
+class Cell(Mortal):
+    """A mailbox with an actor in it. Everything here happens in the hub's own thread."""
 
-    Attributes: ``dispatcher``, ``owner`` (the actor while it lives), ``actor_class``, ``reason``
-    and ``error`` (of its end; None while it lives).
-    """
-
-    __slots__ = ("_monitors", "_serial", "_started", "actor_class", "dispatcher", "error",
-                 "owner", "reason")
-
-    actor_class: type[GreenActor]
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        super().__init__(dispatcher.inlet)
-        self.dispatcher = dispatcher
-        self.owner: GreenActor | None = None
-        self.reason: DownReason | None = None
-        self.error: BaseException | None = None
-        self.scheduled = True  # until start(): messages to an actor under construction wait
-        self._serial = next(dispatcher.serials)
-        self._started = False
-        self._monitors: dict[Monitor, None] | None = None
-
-    @property
-    def urn(self) -> str:
-        """The actor's URN: a UUID in its form, drawn once per dispatcher and counted up.
-
-        It is made when asked for: a random UUID per actor costs more than the rest of its start.
-        """
-        return f"{self.dispatcher.urn_prefix}{self._serial:012x}"
-
-    @property
-    def ref(self) -> GreenRef[Any]:
-        """A ref to the actor. It is not kept: cell and ref would hold each other."""
-        return GreenRef.of(self)
+    __slots__ = ()
 
     def adopt(self, owner: GreenActor) -> None:
         """Take the actor in, with the bound its class wants. Only before the first message."""
@@ -84,19 +52,16 @@ class Cell(Mailbox):
         if owner.mailbox_bound is not None:
             self.bound = owner.mailbox_bound
             self.local_ident = 0
-            self._posted = []
-
-    def start(self) -> None:
-        """Let the actor run: ``on_start`` first, then its messages."""
-        self.dispatcher.cells.add(self)
-        self.dispatcher.schedule(self)
+            self._gate = Gate(owner.mailbox_policy)
 
     def run_now(self) -> None:
         """Run in the turn of the calling greenlet, which waits for the answer."""
         self.dispatcher.run_now(self)
 
-    def run(self, quota: int) -> int:
+    def run(self, quota: int, around: Around | None = None) -> int:
         """Handle up to ``quota`` messages and return how many were.
+
+        ``around`` stands between the mailbox and the handler, if given.
 
         ``scheduled`` tells afterwards whether there are more. Called by a worker, which the
         handler may block; nothing is ever raised.
@@ -105,6 +70,8 @@ class Cell(Mailbox):
             self._started = True
             self._on_start()
         owner: Any = self.owner
+        if around is not None and owner is not None:
+            owner = Intercepted(owner, around)
         done = 0
         try:
             # An actor that ends on the way has no messages left, so the loop ends with it.
@@ -121,49 +88,17 @@ class Cell(Mailbox):
                 else:
                     try:
                         owner.on_receive(item)
+                    except Detour as detour:
+                        self._turn_aside(item, detour)
                     except BaseException as error:
                         self._crash(error)
         except BaseException as error:  # even reporting a failure failed
             self._leave()
             self._finish(DownReason.CRASHED, error)
+        if self._gate is not None and self._gate.blocked:
+            self._admit()
         self.scheduled = bool(self._outgoing or self._incoming or self._control)
         return done
-
-    def add_monitor(self, monitor: Monitor) -> None:
-        """Deliver the actor's end to ``monitor``, in the hub's loop; soon, if it has ended."""
-        if self.reason is not None:
-            self._deliver(monitor)
-        elif self._monitors is None:
-            self._monitors = {monitor: None}
-        else:
-            self._monitors[monitor] = None
-
-    def drop_monitor(self, monitor: Monitor) -> None:
-        """Forget a monitor that was cancelled."""
-        if self._monitors is not None:
-            self._monitors.pop(monitor, None)
-
-    def down(self) -> Down:
-        """What monitors are told. Only after the end."""
-        assert self.reason is not None
-        return Down(self.ref, self.reason, self.error)
-
-    def abandon(self) -> None:
-        """End the actor without a word to it, because its hub closes."""
-        self._leave()
-        self._finish(DownReason.HUB_CLOSED, None)
-
-    def disown(self) -> None:
-        """In the child of a fork: the actor lives in the parent; here, nothing of it runs on."""
-        self.local_ident = 0
-        self.owner = None
-        self._empty()
-        census.unregister(self.ref)
-
-    def halt(self) -> None:
-        """End the actor without ``on_stop``, after the message it is at, if any."""
-        self._leave()
-        self._finish(DownReason.STOPPED, None)
 
     def _ready(self) -> None:
         self.dispatcher.schedule(self)
@@ -189,6 +124,8 @@ class Cell(Mailbox):
                 response = None
             else:
                 response = owner._handle_receive(message)
+        except Detour as detour:
+            self._turn_aside(item, detour)
         except BaseException as error:
             if reply_to is None:
                 self._crash(error)
@@ -222,6 +159,8 @@ class Cell(Mailbox):
         try:
             owner.on_start()
         except BaseException as error:
+            if self.reason is not None:
+                return  # killed meanwhile
             self._leave()
             self._contain(_log_unhandled, owner, error)
             self._finish(DownReason.CRASHED, error)
@@ -254,64 +193,18 @@ class Cell(Mailbox):
             self._contain(_log_unhandled, owner, second)
         self._finish(DownReason.CRASHED, error)
 
-    def _leave(self) -> None:
-        """Be dead for everybody outside; first, so that nothing is accepted any more."""
-        self.close()
-        census.unregister(self.ref)
-
-    def _finish(self, reason: DownReason, error: BaseException | None) -> None:
-        if self.reason is not None:
-            return
-        self.reason = reason
-        self.error = error
-        self.owner = None  # the reference that keeps a living actor alive
-        self.dispatcher.cells.discard(self)
-        self._drain()
-        monitors, self._monitors = self._monitors, None
-        for monitor in monitors or ():
-            self._deliver(monitor)
-
-    def _drain(self) -> None:
-        for lane in (self._control, reversed(self._outgoing), self._incoming):
-            for item in lane or ():
-                if type(item) is Parcel:
-                    self._refuse(item.message, item.reply_to)
-                else:
-                    self._refuse(item, None)
-        self._empty()
-
-    def _empty(self) -> None:
-        self._control = None
-        self._outgoing, self._incoming = [], []
-
-    def _refuse(self, message: Any, reply_to: Any) -> None:
-        if type(message) is _ActorStop:
-            self.handled += 1  # it has what it wanted
-            if reply_to is not None:
-                self._contain(reply_to.set, None)
-            return
-        self.dead += 1
-        asked = reply_to is not None
-        if asked:
-            dead = ActorDeadError(f"{self.ref} stopped before handling the message")
-            self._contain(reply_to.set_exception, dead)
-        self.dispatcher.dead_letters.add(DeadLetter(self.ref, message, asked))
-
-    def _deliver(self, monitor: Monitor) -> None:
-        if self.inlet.closed:
-            monitor.deliver(self.down())
+    def _turn_aside(self, item: Any, detour: Detour) -> None:
+        """The handler gave the message back, or somebody before it swallowed it."""
+        if self.reason is not None:  # killed meanwhile
+            self._crash(detour, getattr(item, "reply_to", None), ActorDeadError(f"{self.ref}"))
+        elif isinstance(detour, Dropped):
+            self.handled -= 1
+            self._drop(item)
         else:
-            self.inlet.loop.run_callback(monitor.deliver, self.down())
+            self.postpone(item)
 
-    def _contain(self, fn: Callable[..., object], *args: Any) -> None:
-        """Call what may not stop the actor's end: loggers and futures run code of others."""
-        try:
-            fn(*args)
-        except BaseException as error:
-            self._note(error)
-
-    def _note(self, error: BaseException) -> None:
-        logging.getLogger(__name__).error("a step of %s failed", self.ref, exc_info=error)
+    def _may_not_wait(self) -> bool:
+        return super()._may_not_wait() or getattr(getcurrent(), "cell", None) is self
 
 
 def _log_unhandled(owner: GreenActor, error: BaseException) -> None:

@@ -26,8 +26,9 @@ from .originals import nap
 
 if TYPE_CHECKING:
     from .cell import Cell
+    from .detours import Around
 
-__all__ = ["CHECK_EVERY", "IDLE_WORKERS_MAX", "TURN_BUDGET_S", "Dispatcher"]
+__all__ = ["CHECK_EVERY", "IDLE_WORKERS_MAX", "TURN_BUDGET_S", "Dispatcher", "Worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +58,26 @@ _ATTRIBUTE = "greenroom_dispatcher"
 _GO = object()
 
 
+class Worker(greenlet):  # type: ignore[misc]
+    """A greenlet that runs actors. ``cell``: the one whose callback it is in now, or None."""
+
+    cell: Cell | None = None
+
+
 class Dispatcher:
     """The actors of one hub: their run queue, their workers, their dead letters.
 
     Get it with :meth:`current` or :meth:`of`; it hangs on the gevent hub itself. Attributes:
     ``inlet``, ``dead_letters``, ``cells`` (of all actors alive), ``urn_prefix`` and ``serials``
-    (of which the URNs of its actors are made), ``kicked`` (whether a kick is pending).
+    (of which the URNs of its actors are made), ``kicked`` (whether a kick is pending),
+    ``around`` (what stands between mailboxes and handlers, None: nothing, and it costs nothing),
+    ``timekeeper`` (the clock of its actors, None: the hub's), ``restarts`` (of supervised
+    actors) and ``retired_handled`` (messages handled by actors that have ended), for metrics.
     """
 
     __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_loop", "_napped", "_queue",
-                 "_workers", "cells", "dead_letters", "inlet", "kicked", "serials", "urn_prefix")
+                 "_workers", "around", "cells", "dead_letters", "inlet", "kicked", "restarts",
+                 "retired_handled", "serials", "timekeeper", "urn_prefix")
 
     def __init__(self, hub: Any, inlet: Inlet) -> None:
         self.inlet = inlet
@@ -77,8 +88,12 @@ class Dispatcher:
         self._hub = hub
         self._loop = inlet.loop
         self._queue: deque[Cell] = deque()
-        self._idle: list[Any] = []
-        self._workers = 0
+        self._idle: list[Worker] = []
+        self._workers: set[Worker] = set()
+        self.around: Around | None = None
+        self.timekeeper: Any = None
+        self.restarts = 0
+        self.retired_handled = 0
         self.kicked = False
         self._kick_callback: Any = None
         self._napped = 0.0
@@ -110,12 +125,19 @@ class Dispatcher:
     @property
     def busy(self) -> int:
         """Workers that run or are blocked in a handler."""
-        return self._workers - len(self._idle)
+        return len(self._workers) - len(self._idle)
 
     @property
     def idle(self) -> int:
         """Workers kept for reuse, at most :data:`IDLE_WORKERS_MAX`."""
         return len(self._idle)
+
+    def worker_of(self, cell: object) -> Worker | None:
+        """The worker that runs, or is blocked in, a callback of this actor."""
+        for worker in self._workers:
+            if worker.cell is cell:
+                return worker
+        return None
 
     def schedule(self, cell: Cell) -> None:
         """Put an actor into the run queue. Only in the hub's thread, and only if it is in none."""
@@ -144,16 +166,17 @@ class Dispatcher:
         if self._idle:
             self._idle.pop().switch(_GO)
             return
-        worker = greenlet(self._work, parent=self._hub)
-        self._workers += 1
+        worker = Worker(self._work, parent=self._hub)
+        self._workers.add(worker)
         self.inlet.greenlets.add(worker)
         worker.switch()
 
     def _work(self) -> None:
-        worker, idle, hub = getcurrent(), self._idle, self._hub
+        worker: Any = getcurrent()
+        idle, hub = self._idle, self._hub
         try:
             while True:
-                self._turn()
+                self._turn(worker)
                 if len(idle) >= IDLE_WORKERS_MAX or self.inlet.closed:
                     return
                 idle.append(worker)
@@ -166,13 +189,13 @@ class Dispatcher:
             # Thrown in while idle (a gevent.Timeout a handler forgot): another worker is made.
             logger.exception("an idle worker was ended by an exception")
         finally:
-            self._workers -= 1
+            self._workers.discard(worker)
             if worker in idle:
                 idle.remove(worker)
             self.inlet.leave(worker)
 
-    def _turn(self) -> None:
-        queue = self._queue
+    def _turn(self, worker: Worker) -> None:
+        queue, around = self._queue, self.around
         # The clock starts after the first message: most turns have no second one.
         deadline = looked = 0.0
         quota = 1
@@ -182,7 +205,8 @@ class Dispatcher:
                 # This handler may block, and then the next kick must be there already.
                 self.kicked = True
                 self._kick_callback = self._loop.run_callback(self._kick)
-            quota -= cell.run(quota)
+            worker.cell = cell
+            quota -= cell.run(quota, around)
             if cell.scheduled:
                 queue.append(cell)
             if quota <= 0 and queue:
@@ -196,6 +220,7 @@ class Dispatcher:
                 else:
                     quota = CHECK_EVERY if now - looked < SLOW_CHECK_S else 1
                 looked = now
+        worker.cell = None
         if queue:
             self._kick_after_poll()
 

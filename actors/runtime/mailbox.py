@@ -1,8 +1,9 @@
 """An actor's mailbox: two lanes, a bound for the sender's side, and counters that add up.
 
-Rules it owns: control before work, first in first out inside a lane; a full work lane refuses at
-the sender (:class:`MailboxFullError`) and loses nothing; messages of the kernel itself (a stop,
-an agent's bytes) are ``EXEMPT`` from the bound; accepted = handled + dead + depth, always.
+Rules it owns: control before work, first in first out inside a lane; a full work lane does to the
+sender what its :class:`MailboxPolicy` says; messages of the kernel itself (a stop, an agent's
+bytes) are ``EXEMPT`` from the bound; postponed messages wait, counted, for their reader to take
+them up again; accepted = handled + dead + depth, always.
 
 Only the hub's own thread touches the lanes; other threads enter through the hub's inlet. So it
 needs no lock, and a lane is a pair of plain lists: senders append to one, the reader pops the
@@ -12,64 +13,47 @@ other, reversed, from its end. An idle mailbox costs an eighth of what a deque w
 from __future__ import annotations
 
 from collections import deque
-from enum import IntEnum
 from typing import Any
 
+from greenlet import getcurrent
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
-from .errors import HubClosedError, MailboxFullError
+from .backpressure import Blocked, Gate, MailboxPolicy
+from .errors import HubClosedError, MailboxFullError, MessageDroppedError
 from .future import GreenFuture
 from .inlet import Inlet
 from .originals import get_ident
+from .parcels import Lane, Parcel, packed
 
-__all__ = ["Lane", "Mailbox", "Parcel"]
+__all__ = ["Lane", "Mailbox", "MailboxPolicy", "Parcel"]
 
 NOTHING: Any = object()
 """What an empty lane gives: a message may be anything, None included."""
-
-
-class Lane(IntEnum):
-    """Which way a message travels."""
-
-    CONTROL = 0
-    """Overtakes all work; not bounded."""
-    WORK = 1
-    """In order; counted against the mailbox's bound."""
-    EXEMPT = 2
-    """In order with work, but not counted against the bound."""
-
-
-class Parcel:
-    """A queued message with something to it: an answer is wanted, or the bound does not count it.
-
-    A plain message lies in its lane as it is, which spares an object per message.
-    """
-
-    __slots__ = ("exempt", "message", "reply_to")
-
-    def __init__(self, message: Any, reply_to: Any, exempt: bool) -> None:
-        self.message = message
-        self.reply_to = reply_to
-        self.exempt = exempt
 
 
 class Mailbox:
     """Pykka's ``ActorInbox`` (put, get, empty, qsize) with lanes, a bound and counters.
 
     :param inlet: the door of the hub whose thread reads the mailbox.
-    :param bound: messages the work lane takes before it refuses; None for no limit. Threads that
+    :param bound: messages the work lane takes before it is full; None for no limit. Threads that
         send at the same moment may see the lane full one message early, never late.
+    :param policy: what a full lane does.
 
     Attributes: ``accepted``, ``handled`` (taken out to be handled), ``dead`` (messages, since the
     beginning), ``high_water`` (greatest depth; for an unbounded mailbox as seen by its reader).
     """
 
-    __slots__ = ("_control", "_exempt", "_getter", "_incoming", "_outgoing", "_posted", "accepted",
-                 "bound", "closed", "dead", "handled", "high_water", "inlet", "local_ident",
-                 "scheduled")
+    __slots__ = ("_control", "_exempt", "_gate", "_getter", "_incoming", "_outgoing", "_postponed",
+                 "accepted", "bound", "closed", "dead", "handled", "high_water", "inlet",
+                 "local_ident", "scheduled")
 
-    def __init__(self, inlet: Inlet, bound: int | None = None) -> None:
+    def __init__(
+        self,
+        inlet: Inlet,
+        bound: int | None = None,
+        policy: MailboxPolicy = MailboxPolicy.RAISE,
+    ) -> None:
         self.inlet = inlet
         self.bound = bound
         self.closed = False
@@ -85,7 +69,8 @@ class Mailbox:
         self._outgoing: list[Any] = []
         self._control: deque[Any] | None = None
         self._exempt = 0
-        self._posted: list[None] | None = None if bound is None else []
+        self._postponed: list[Any] | None = None
+        self._gate = None if bound is None else Gate(policy)
         self._getter: GreenFuture[None] | None = None
 
     def __repr__(self) -> str:
@@ -93,10 +78,20 @@ class Mailbox:
 
     @property
     def depth(self) -> int:
-        """Messages waiting, in both lanes."""
+        """Messages waiting, in both lanes, the postponed ones included."""
         control = self._control
-        waiting = len(self._incoming) + len(self._outgoing)
+        waiting = len(self._incoming) + len(self._outgoing) + self.postponed
         return waiting if control is None else waiting + len(control)
+
+    @property
+    def postponed(self) -> int:
+        """Messages put aside until :meth:`release_postponed`."""
+        return 0 if self._postponed is None else len(self._postponed)
+
+    @property
+    def blocked(self) -> int:
+        """Senders that wait for a place; their messages are not accepted yet."""
+        return 0 if self._gate is None else len(self._gate.blocked)
 
     def qsize(self) -> int:
         """Messages waiting, in both lanes."""
@@ -117,22 +112,57 @@ class Mailbox:
 
     def offer(self, message: Any, reply_to: Any, lane: Lane) -> None:
         """:meth:`put` without the envelope."""
-        inlet = self.inlet
-        if inlet.thread_ident == get_ident():
-            self._accept(message, reply_to, lane)
-            return
-        if lane is not Lane.WORK or self._posted is None or type(message) is _ActorStop:
-            inlet.put(self._accept, message, reply_to, lane)
-            return
+        local = self.inlet.thread_ident == get_ident()
+        gate = self._gate
+        if gate is None or lane is not Lane.WORK or type(message) is _ActorStop:
+            if local:
+                self._accept(message, reply_to, lane)
+            else:
+                self.inlet.put(self._accept, message, reply_to, lane)
+        elif gate.policy is MailboxPolicy.BLOCK:
+            self._offer_blocking(gate, Blocked(message, reply_to), local)
+        elif local:
+            self._offer_local(gate, message, reply_to)
+        else:
+            self._offer_posted(gate, message, reply_to)
+
+    def _offer_local(self, gate: Gate, message: Any, reply_to: Any) -> None:
+        full = not self.closed and self._counted() >= (self.bound or 0)
+        if full and (gate.policy is MailboxPolicy.RAISE or not self._drop_oldest()):
+            raise self._full()
+        self._accept(message, reply_to, Lane.WORK)
+
+    def _offer_posted(self, gate: Gate, message: Any, reply_to: Any) -> None:
         # The place is taken before it is counted: two threads can not both get the last one.
-        self._posted.append(None)
-        if self._counted() > (self.bound or 0):
-            self._posted.pop()
+        # Where the oldest is dropped the hub does it; here only the way to it is bounded.
+        gate.posted.append(None)
+        dropping = gate.policy is MailboxPolicy.DROP_OLDEST
+        if (len(gate.posted) if dropping else self._counted()) > (self.bound or 0):
+            gate.posted.pop()
             raise self._full()
         try:
-            inlet.put(self._accept_posted, message, reply_to)
+            self.inlet.put(self._accept_posted, message, reply_to)
         except Exception:
-            self._posted.pop()
+            gate.posted.pop()
+            raise
+
+    def _offer_blocking(self, gate: Gate, entry: Blocked, local: bool) -> None:
+        if not local:
+            self.inlet.put(self._enter, entry)
+        else:
+            if self.closed or (not gate.blocked and self._counted() < (self.bound or 0)):
+                self._accept(entry.message, entry.reply_to, Lane.WORK)
+                return
+            if self._may_not_wait():
+                raise self._full()
+            gate.blocked.append(entry)
+        try:
+            entry.admitted.get()
+        except BaseException:
+            if local:
+                gate.withdraw(entry)
+            else:
+                self.inlet.put(gate.withdraw, entry)
             raise
 
     def take(self) -> Envelope[Any] | None:
@@ -156,21 +186,80 @@ class Mailbox:
         """Accept nothing from now on: what still arrives goes to :meth:`_refuse`."""
         self.closed = True
         self.local_ident = 0
+        if self._gate is not None:
+            self._gate.close()
 
-    def _accept(self, message: Any, reply_to: Any, lane: Lane, reserved: bool = False) -> None:
+    def postpone(self, item: Any) -> None:
+        """Put a message that was taken aside, as it lay in its lane. Only by the reader."""
+        self.handled -= 1
+        if type(item) is Parcel and item.exempt:
+            self._exempt += 1
+        if self._postponed is None:
+            self._postponed = []
+        self._postponed.append(item)
+
+    def release_postponed(self) -> None:
+        """Put what was postponed back, in its order, before all other work."""
+        released, self._postponed = self._postponed, None
+        if released:
+            self._outgoing.extend(reversed(released))
+            if not self.scheduled:
+                self.scheduled = True
+                self._ready()
+
+    def _enter(self, entry: Blocked) -> None:
+        """A thread's message asks for a place. In the hub's thread."""
         if self.closed:
-            self.accepted += 1
+            entry.refuse()
+            return
+        assert self._gate is not None
+        self._gate.blocked.append(entry)
+        self._admit()
+
+    def _admit(self) -> None:
+        """Accept what blocked senders hold, as far as there are places."""
+        gate = self._gate
+        while gate is not None and gate.blocked and self._counted() < (self.bound or 0):
+            entry = gate.blocked.popleft()
+            self._accept(entry.message, entry.reply_to, Lane.WORK)
+            entry.admitted.set(None)
+
+    def _drop_oldest(self) -> bool:
+        """Make place for one. False when all that waits is exempt or postponed."""
+        if not self._outgoing:
+            self._turn_over()
+        for lane, places in (
+            (self._outgoing, range(len(self._outgoing) - 1, -1, -1)),
+            (self._incoming, range(len(self._incoming))),
+        ):
+            for place in places:
+                item = lane[place]
+                if not (type(item) is Parcel and item.exempt):
+                    del lane[place]
+                    self._drop(item)
+                    return True
+        return False
+
+    def _drop(self, item: Any) -> None:
+        """Let go of an accepted message: whoever asked is told."""
+        self.dead += 1
+        if type(item) is Parcel and item.reply_to is not None:
+            item.reply_to.set_exception(MessageDroppedError())
+
+    def _accept(self, message: Any, reply_to: Any, lane: Lane) -> None:
+        self.accepted += 1
+        if self.closed:
             self._refuse(message, reply_to)
             return
         if lane is Lane.CONTROL:
             if self._control is None:
                 self._control = deque()
-            self._control.append(_packed(message, reply_to))
-        elif self.bound is None:
-            self._incoming.append(_packed(message, reply_to))
+            self._control.append(packed(message, reply_to))
+        elif self.bound is not None and (lane is Lane.EXEMPT or type(message) is _ActorStop):
+            self._exempt += 1
+            self._incoming.append(Parcel(message, reply_to, True))
         else:
-            self._accept_bounded(message, reply_to, lane, reserved)
-        self.accepted += 1
+            self._incoming.append(packed(message, reply_to))
         if self.bound is not None:
             self.high_water = max(self.high_water, self.depth)
         if not self.scheduled:
@@ -178,26 +267,26 @@ class Mailbox:
             self._ready()
 
     def _accept_posted(self, message: Any, reply_to: Any) -> None:
-        if self._posted:
-            self._posted.pop()
-        self._accept(message, reply_to, Lane.WORK, True)
-
-    def _accept_bounded(
-        self, message: Any, reply_to: Any, lane: Lane, reserved: bool
-    ) -> None:
-        if lane is Lane.EXEMPT or type(message) is _ActorStop:
-            self._exempt += 1
-            self._incoming.append(Parcel(message, reply_to, True))
-        else:
-            self._incoming.append(_packed(message, reply_to))
-            # A reserved place was counted when it was taken, in the sender's thread.
-            if not reserved and self._counted() > (self.bound or 0):
-                self._incoming.pop()
-                raise self._full()
+        gate = self._gate
+        assert gate is not None
+        if gate.posted:
+            gate.posted.pop()
+        # A place in a lane that refuses was reserved by the sender; one that drops drops here.
+        if (
+            gate.policy is MailboxPolicy.DROP_OLDEST
+            and not self.closed
+            and self._counted() - len(gate.posted) >= (self.bound or 0)
+        ):
+            self._drop_oldest()
+        self._accept(message, reply_to, Lane.WORK)
 
     def _counted(self) -> int:
-        waiting = len(self._incoming) + len(self._outgoing) - self._exempt
-        return waiting + len(self._posted or ())
+        waiting = len(self._incoming) + len(self._outgoing) + self.postponed - self._exempt
+        return waiting if self._gate is None else waiting + len(self._gate.posted)
+
+    def _may_not_wait(self) -> bool:
+        """Whether the caller would wait for himself: the hub's own greenlet, or the reader."""
+        return getcurrent() is self.inlet.hub
 
     def _take_item(self) -> Any:
         """The next item as it lies in its lane, or :data:`NOTHING`."""
@@ -214,6 +303,8 @@ class Mailbox:
 
     def _turn_over(self) -> bool:
         """Hand the senders' list to the reader. False when there is nothing in it."""
+        if self._gate is not None and self._gate.blocked:
+            self._admit()
         if not self._incoming:
             return False
         depth = self.depth
@@ -237,7 +328,3 @@ class Mailbox:
 
     def _full(self) -> MailboxFullError:
         return MailboxFullError("", self.bound or 0)
-
-
-def _packed(message: Any, reply_to: Any) -> Any:
-    return message if reply_to is None else Parcel(message, reply_to, False)

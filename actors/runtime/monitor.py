@@ -23,8 +23,22 @@ class DownReason(StrEnum):
     """It was asked to, and its ``on_stop`` returned."""
     CRASHED = "crashed"
     """A callback of it raised, or the greenlet that ran one was killed."""
+    KILLED = "killed"
+    """``kill()``, a broken link or a stall ended it; ``on_stop`` did not run."""
+    SHUTDOWN = "shutdown"
+    """A supervisor whose work was done: a significant child had ended."""
+    ESCALATED = "escalated"
+    """A supervisor that gave up: its children had ended too often."""
     HUB_CLOSED = "hub_closed"
     """Its hub was closed while it lived; ``on_stop`` did not run."""
+
+    @property
+    def normal(self) -> bool:
+        """Whether it is an end that a transient child may have without being restarted."""
+        return self in _NORMAL
+
+
+_NORMAL = frozenset({DownReason.STOPPED, DownReason.SHUTDOWN})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Rules it owns: every method may be called from any thread; a message to a dead a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from pykka import ActorDeadError, ActorRef, Timeout
@@ -79,7 +80,9 @@ class GreenRef(ActorRef[A]):
         return not (self._cell.closed or self._cell.inlet.forked)
 
     def tell(self, message: Any, *, lane: Lane = _WORK) -> None:
-        """Send a message and forget it. From any thread; never blocks.
+        """Send a message and forget it. From any thread.
+
+        Blocks only where the actor's class says ``mailbox_policy = BLOCK``, until there is room.
 
         :raises pykka.ActorDeadError: the actor is dead; the message was not accepted.
         :raises MailboxFullError: its work lane is at its bound; the message was not accepted.
@@ -184,6 +187,23 @@ class GreenRef(ActorRef[A]):
         future.set_get_hook(stopped)
         derived(future, (asked,))
         return future.get(timeout=timeout) if block else future
+
+    def kill(self, error: BaseException | None = None) -> None:
+        """End the actor here and now, without ``on_stop``; monitors hear ``killed``.
+
+        A handler that has blocked is ended with a ``GreenletExit``; waiting messages become dead
+        letters. One that never yields goes on until it does. Does nothing to a dead actor. From
+        any thread.
+
+        :param error: why, for those who monitor.
+        :raises ForkedError: the actor lives in the parent process.
+        """
+        inlet = self._cell.inlet
+        if inlet.local:
+            self._cell.kill(error)
+        else:
+            with suppress(HubClosedError):
+                inlet.put(self._cell.kill, error)
 
     def monitor(self, callback: Callable[[Down], object]) -> Monitor:
         """Have ``callback(down)`` called once when the actor ends; soon, if it has ended.

@@ -125,7 +125,7 @@ def test_many_foreign_senders_never_pass_the_bound():
 def test_a_reserved_place_is_not_lost_to_somebody_who_tries_meanwhile():
     box = mailbox(bound=1)
     assert start_thread(lambda: box.put(Envelope("in time")), "sender").join(10)
-    box._posted.append(None)  # another thread, between taking a place and giving it back
+    box._gate.posted.append(None)  # another thread, between taking a place and giving it back
     gevent.sleep(0)
     assert drain(box) == ["in time"]
 
