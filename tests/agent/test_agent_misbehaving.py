@@ -24,8 +24,8 @@ from greenroom.actors.errors import (
 )
 from greenroom.actors.model.failure import FailureKind
 from greenroom.transport.agent import driver as driver_module
+from greenroom.transport.agent import ending as ending_module
 from greenroom.transport.agent import link as link_module
-from greenroom.transport.agent import process as process_module
 from greenroom.transport.agent import stop as stop_module
 from greenroom.transport.agent.context import CallContext
 from greenroom.transport.agent.driver import ACPDriver
@@ -608,7 +608,7 @@ def test_a_defect_of_ours_ends_the_turn_and_does_not_leave_it_open(stage, capsys
 
 def test_a_flood_from_outside_the_group_does_not_hold_the_end(stage, monkeypatch):
     monkeypatch.setattr(link_module, "FINAL_BYTES_MAX", 100_000)
-    monkeypatch.setattr(process_module, "FINAL_READ_S", 30.0)
+    monkeypatch.setattr(ending_module, "FINAL_READ_S", 30.0)
     process = stage.start(
         stage.script(
             """
@@ -628,8 +628,8 @@ def test_a_flood_from_outside_the_group_does_not_hold_the_end(stage, monkeypatch
 
 def test_what_can_not_be_killed_is_reported(stage, monkeypatch):
     process = stage.start()
-    monkeypatch.setattr(process_module, "group_lives", lambda group: True)
-    monkeypatch.setattr(process_module, "GROUP_EMPTY_S", 0.05)
+    monkeypatch.setattr(ending_module, "group_lives", lambda group: True)
+    monkeypatch.setattr(ending_module, "GROUP_EMPTY_S", 0.05)
     with pytest.raises(AgentError, match="outlived SIGKILL"):
         stage.stop(process)
     assert "could not be emptied" in str(process.wait())

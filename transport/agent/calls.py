@@ -7,7 +7,6 @@ has one answer waiting, and the client bounds how many requests it may leave ope
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -21,12 +20,10 @@ from ...actors.errors import (
 from ..acp.outputs import ClientCallAsked
 from .files import INVALID_PARAMS, Workspace
 from .link import Link
+from .natives import Offload
 
 INTERNAL_ERROR = -32603
 METHOD_NOT_FOUND = -32601
-
-Offload = Callable[..., Any]
-"""``offload(fn, *args)`` runs ``fn`` in a native thread and waits for it in this greenlet."""
 
 
 class FileCalls:

@@ -6,36 +6,31 @@ and ``cancel`` return at once.
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import gevent
 
 from ...actors.errors import (
     AgentError,
-    AgentNotAvailableError,
-    AgentStartError,
     SessionValueError,
-    WorkspaceRootMissingError,
 )
-from ...actors.model.agent import PermissionMode
-from ...actors.model.failure import FAILURE_SUMMARY_BYTES_MAX, FailureKind, bound_text, failure
 from ..acp.client import AcpClient
-from ..acp.failures import make_failure
 from ..acp.options import ClientOpts
 from ..acp.outputs import Ready, StartFailed, SteerAnswered
-from .calls import Offload
 from .context import CallContext
+from .facilities import Facilities
 from .files import Workspace
-from .launcher import ChildHandle, launch
 from .link import READ_STALL_S
+from .natives import Offload
 from .process import ACPAgentProcess
+from .process_store import MemoryProcessStore
 from .protocol import AgentProcess, PromptRequest, StartOpts
+from .starting import launched, package_version, start_error, startup_error, validated
 from .stop import STOP_TIMEOUT_S, stop_process
 from .stream import PROMPT_BUFFER_SIZE, TurnStream
 from .sweep import Sweep
+from .tool_processes import ToolProcesses
+from .tool_records import InterruptReport, ProcessConfig, ProcessOwner, ProcessSource, Scope
 
 CANCEL_GRACE_S = 5.0
 PERMISSION_TIMEOUT_S = 300.0
@@ -44,9 +39,6 @@ SETTLE_S = 0.05
 INITIALIZE_TIMEOUT_S = 30.0
 SESSION_TIMEOUT_S = 60.0
 SET_TIMEOUT_S = 15.0
-STDERR_IN_FAILURE_BYTES_MAX = 1024
-"""Of the agent's stderr appended to a failed start; half of what a summary may have (D7)."""
-DELIVERIES = frozenset({"", "first_turn_prefix", "native"})
 
 
 class ACPDriver:
@@ -60,6 +52,7 @@ class ACPDriver:
     :param session_timeout: for opening or restoring the session.
     :param set_timeout: for each of mode, model and effort.
     :param read_stall: seconds the reader of events may be behind before the agent is cut off (D9).
+    :param process_registry: knows the agents and their terminals; by default one of its own.
     :param offload: runs blocking work; by default in the hub's pool of native threads.
     :param pidfd: whether exits are watched by pidfd where the system has it.
     """
@@ -75,20 +68,27 @@ class ACPDriver:
         session_timeout: float = SESSION_TIMEOUT_S,
         set_timeout: float = SET_TIMEOUT_S,
         read_stall: float = READ_STALL_S,
+        process_registry: ToolProcesses | None = None,
         offload: Offload | None = None,
         pidfd: bool = True,
     ) -> None:
         self._stop_timeout = _positive(stop_timeout, STOP_TIMEOUT_S)
         self._cancel_grace = _positive(cancel_grace, CANCEL_GRACE_S)
-        self._prompt_buffer_size = int(_positive(prompt_buffer_size, PROMPT_BUFFER_SIZE))
         self._permission_timeout = _positive(permission_timeout, PERMISSION_TIMEOUT_S)
         self._initialize_timeout = _positive(initialize_timeout, INITIALIZE_TIMEOUT_S)
         self._session_timeout = _positive(session_timeout, SESSION_TIMEOUT_S)
         self._set_timeout = _positive(set_timeout, SET_TIMEOUT_S)
-        self._read_stall = _positive(read_stall, READ_STALL_S)
-        self._offload = offload or _in_native_thread
-        self._sweep = Sweep(self._offload)
-        self._pidfd = pidfd
+        self.processes = process_registry or ToolProcesses(MemoryProcessStore())
+        """Every process that works for a session of this driver (04 9)."""
+        run = offload or _in_native_thread
+        self._facilities = Facilities(
+            offload=run,
+            sweep=Sweep(run),
+            registry=self.processes,
+            prompt_buffer_size=int(_positive(prompt_buffer_size, PROMPT_BUFFER_SIZE)),
+            read_stall_s=_positive(read_stall, READ_STALL_S),
+            pidfd=pidfd,
+        )
 
     def start(self, ctx: CallContext, opts: StartOpts) -> ACPAgentProcess:
         """Start an agent and open or restore its session; a failure leaves nothing running.
@@ -100,29 +100,58 @@ class ACPDriver:
         :raises TimeoutError: the context ended first.
         """
         ctx.check()
-        opts, roots = _validated(opts)
+        opts, roots = validated(opts)
         workspace = Workspace(roots)
-        child = _launched(opts)
+        child = launched(opts)
         process = ACPAgentProcess(
             child,
             AcpClient(self._client_opts(opts, workspace)),
             agent_name=opts.agent_name,
             workspace=workspace,
-            offload=self._offload,
-            sweep=self._sweep,
-            prompt_buffer_size=self._prompt_buffer_size,
-            read_stall_s=self._read_stall,
-            pidfd=self._pidfd,
+            facilities=self._facilities,
         )
         try:
+            self._register(ctx, process, opts)
             process.open()
             outcome: Ready | StartFailed = _await(ctx, process.started)
+            self._checkpoint(process, opts, outcome)
         except BaseException as error:
             raise self._cleaned_up(process, error) from error.__cause__
         if isinstance(outcome, StartFailed):
             stopped = self._cleaned_up(process, outcome.error)
-            raise _start_error(outcome, process) if stopped is outcome.error else stopped
+            raise start_error(outcome, process) if stopped is outcome.error else stopped
         return process
+
+    def _register(self, ctx: CallContext, process: ACPAgentProcess, opts: StartOpts) -> None:
+        """Make the agent known before it is talked to (04 2.4)."""
+        process.terminals.owner = ProcessOwner(session_id=opts.session_id)
+        config = ProcessConfig(
+            source=ProcessSource.ACP_AGENT,
+            owner=process.terminals.owner,
+            pid=process.pid,
+            process_group_id=process.pid,
+            command=process.command,
+            args=process.args,
+            cwd=process.cwd,
+            interrupt=lambda: self.stop(CallContext(), process),
+        )
+        try:
+            process.attach(self.processes.register(ctx, config))
+        except Exception as error:
+            raise startup_error("agent process registration failed", error) from error
+
+    def _checkpoint(
+        self, process: ACPAgentProcess, opts: StartOpts, outcome: Ready | StartFailed
+    ) -> None:
+        """Let the record name the agent's own session too (04 2.5; D28)."""
+        if isinstance(outcome, StartFailed) or process.record is None:
+            return
+        owner = ProcessOwner(opts.session_id, acp_session_id=outcome.acp_session_id)
+        process.terminals.owner = owner
+        try:
+            process.record.checkpoint(owner=owner)
+        except Exception as error:
+            raise startup_error("agent process registration failed", error) from error
 
     def _client_opts(self, opts: StartOpts, workspace: Workspace) -> ClientOpts:
         return ClientOpts(
@@ -137,7 +166,7 @@ class ACPDriver:
             reasoning_effort=opts.reasoning_effort.strip(),
             mcp_servers=opts.mcp_servers,
             auth_method=opts.auth_method,
-            client_version=_package_version(),
+            client_version=package_version(),
             fs=opts.advertise_fs,
             initialize_timeout_s=self._initialize_timeout,
             session_timeout_s=self._session_timeout,
@@ -162,12 +191,14 @@ class ACPDriver:
     def prompt(self, ctx: CallContext, process: AgentProcess, request: PromptRequest) -> TurnStream:
         """Open a turn and send its prompt; the events come through the stream.
 
-        :raises SessionValueError: blank turn id or message.
+        :raises SessionValueError: blank turn id or message, or a negative interval.
         :raises PromptInProgressError: a turn is open.
         :raises OperationUnavailableError: the agent is stopping or gone.
         """
         ctx.check()
-        return _ours(process).open_turn(request.turn_id, request.message, dict(request.meta))
+        if request.activity_heartbeat_interval < 0:
+            raise SessionValueError("the heartbeat interval is negative", operation="prompt")
+        return _ours(process).open_turn(request)
 
     def cancel(self, ctx: CallContext, process: AgentProcess) -> None:
         """Ask the agent to end its turn; the stream ends when it has, or after the grace."""
@@ -191,6 +222,17 @@ class ACPDriver:
         """End the process and everything it started (see :mod:`.stop`)."""
         stop_process(ctx, _ours(process), self._stop_timeout)
 
+    def interrupt(self, ctx: CallContext, session_id: str, turn_id: str) -> InterruptReport:
+        """End the processes that work for one turn: terminals, hooks, tools; not the agent (D28).
+
+        :param session_id: greenroom's id of the session.
+        :param turn_id: blank means all that works for the session, and its agent.
+        :raises ScopedInterruptNotFoundError: nothing does.
+        :raises ExceptionGroup: some could not be ended; the others were.
+        """
+        scope = Scope(session_id=session_id, turn_id=turn_id, reason="prompt canceled")
+        return self.processes.interrupt(ctx, scope)
+
 
 def _await(ctx: CallContext, result: Any) -> Any:
     ctx.wait(result)
@@ -207,87 +249,9 @@ def _positive(value: float, default: float) -> float:
     return value if value > 0 else default
 
 
-def _package_version() -> str:
-    try:
-        return version("greenroom")
-    except PackageNotFoundError:
-        return "0"
-
-
 def _ours(process: AgentProcess | None) -> ACPAgentProcess:
     if process is None:
         raise SessionValueError("agent process is required")
     if not isinstance(process, ACPAgentProcess):
         raise SessionValueError("unsupported agent process implementation")
     return process
-
-
-def _validated(opts: StartOpts) -> tuple[StartOpts, tuple[str, ...]]:
-    """The options with what is checked in 04 2.1 checked, and the canonical roots."""
-    wrong = [
-        text
-        for text, is_wrong in (
-            ("agent name is required", not opts.agent_name.strip()),
-            ("command is required", not any(part.strip() for part in opts.command[:1])),
-            ("cwd is required", not opts.cwd.strip()),
-            (
-                "an additional directory is not absolute",
-                any(path.strip() and not os.path.isabs(path) for path in opts.additional_dirs),
-            ),
-            (
-                f"unknown permissions {opts.permissions!r}",
-                opts.permissions not in set(PermissionMode),
-            ),
-            (
-                f"unknown system prompt delivery {opts.system_prompt_delivery!r}",
-                opts.system_prompt_delivery not in DELIVERIES,
-            ),
-        )
-        if is_wrong
-    ]
-    if wrong:
-        raise _startup_error("invalid ACP start options", SessionValueError("; ".join(wrong)))
-    cwd = _directory(opts.cwd)
-    others = [_directory(path) for path in opts.additional_dirs if path.strip()]
-    roots = tuple(dict.fromkeys([cwd, *others]))
-    return replace(opts, cwd=cwd, permissions=PermissionMode(opts.permissions)), roots
-
-
-def _directory(path: str) -> str:
-    canonical = os.path.realpath(path)
-    if not os.path.isdir(canonical):
-        raise WorkspaceRootMissingError(f"the directory {path} does not exist", path=path)
-    return canonical
-
-
-def _launched(opts: StartOpts) -> ChildHandle:
-    given = dict(opts.env)
-    env = {**os.environ, **given} if opts.inherit_env else given
-    try:
-        return launch(opts.command, cwd=opts.cwd, env=env)
-    except AgentNotAvailableError as error:
-        error.agent_name = opts.agent_name
-        raise
-    except OSError as error:
-        where = f"agent {opts.agent_name}, command {opts.command[0]}, in {opts.cwd}"
-        raise _startup_error(f"agent subprocess startup failed ({where})", error) from error
-
-
-def _startup_error(step: str, cause: Exception) -> AgentStartError:
-    settled = make_failure(FailureKind.STARTUP, step, cause)
-    error = AgentStartError(settled.summary, failure=settled)
-    error.__cause__ = cause
-    return error
-
-
-def _start_error(outcome: StartFailed, process: ACPAgentProcess) -> AgentStartError:
-    """The error of a failed handshake, with the end of what the agent wrote to stderr (D7)."""
-    tail = process.stderr().strip().encode()[-STDERR_IN_FAILURE_BYTES_MAX:].decode(errors="ignore")
-    settled = outcome.failure
-    if tail:
-        room = FAILURE_SUMMARY_BYTES_MAX - len(tail.encode()) - len("; stderr=")
-        settled = failure(settled.kind, f"{bound_text(settled.summary, room)}; stderr={tail}")
-    error = AgentStartError(settled.summary, failure=settled)
-    is_plain = type(outcome.error) is AgentStartError
-    error.__cause__ = outcome.error.__cause__ if is_plain else outcome.error
-    return error

@@ -80,6 +80,23 @@ class Workspace:
         with self._place(path, create=True) as place:
             place.replace_file(content.encode("utf-8", "replace"))
 
+    def open_directory(self, path: str) -> tuple[int, str]:
+        """Open a directory to start a command in.
+
+        :returns: a descriptor, which the caller closes, and the canonical path it had.
+        :raises InvalidPathError: blank, a NUL byte, not there, or no directory.
+        :raises PathOutsideWorkspaceError: it leads outside.
+        :raises OSError: the system refused.
+        """
+        place = _Place(self.roots, path, create=False)
+        try:
+            place.find(_absolute(path, self.roots[0]), directory=True)
+            return place.take_directory()
+        except (FileNotFoundError, NotADirectoryError):
+            raise InvalidPathError(f"no such directory: {path}", path=path) from None
+        finally:
+            place.close()
+
     def locate(self, path: str) -> str:
         """Where a path leads, which need not exist; for judging, never for opening (04 5.3).
 
@@ -116,8 +133,11 @@ class _Place:
         self._name = ""
         self._links = 0
 
-    def find(self, absolute: str) -> None:
-        """Walk to ``absolute``, which may name a link at any component."""
+    def find(self, absolute: str, *, directory: bool = False) -> None:
+        """Walk to ``absolute``, which may name a link at any component.
+
+        :param directory: enter the last component too.
+        """
         pending = self._enter(absolute)
         while pending:
             name = pending.pop(0)
@@ -134,11 +154,11 @@ class _Place:
             target = self._link_target(name)
             if target is not None:
                 pending = self._follow(target, pending)
-            elif pending:
+            elif pending or directory:
                 self._descend(name)
             else:
                 self._name = name
-        if not self._name:
+        if not self._name and not directory:
             raise InvalidPathError(f"not a regular file: {self._path}", path=self._path)
 
     def _enter(self, absolute: str) -> list[str]:
@@ -212,6 +232,10 @@ class _Place:
             raise self._changed()
         if not stat.S_ISREG(status.st_mode):
             raise InvalidPathError(f"not a regular file: {self._path}", path=self._path)
+
+    def take_directory(self) -> tuple[int, str]:
+        """The descriptor of where the walk ended, no longer ours, and its path."""
+        return self._fds.pop(), "/".join([self._root.rstrip("/"), *self._names]) or "/"
 
     def open_file(self) -> int:
         """Open the file for reading."""

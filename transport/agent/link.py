@@ -71,6 +71,8 @@ class Link:
         self._writer = loop.io(stdin, WRITABLE)
         self.read_bytes = READ_BYTES_MAX
         """Size of the next read."""
+        self.heard_at = time.monotonic()
+        """When the agent last wrote anything."""
         self._timers: dict[str, Any] = {}
         self._stall: Any = None
         self._outputs: deque[Output] = deque()
@@ -145,6 +147,7 @@ class Link:
             self._final_bytes += len(data)
             if self._final_bytes > FINAL_BYTES_MAX:
                 self._end_reading()
+        self.heard_at = time.monotonic()
         began = time.perf_counter()
         self._feed(data)
         # A chunk of tiny lines costs a hundred times one of large lines.

@@ -12,12 +12,15 @@ import importlib.util
 import os
 import posix
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 import gevent.monkey
+
+Offload = Callable[..., Any]
+"""``offload(fn, *args)`` runs ``fn`` in a native thread and waits for it in this greenlet."""
 
 close = posix.close
 waitpid = posix.waitpid
@@ -53,6 +56,23 @@ def _native_os() -> ModuleType:
         if name in vars(os) and isinstance(value, BuiltinFunctionType)
     )
     return module
+
+
+def run(argv: Sequence[str], env: Mapping[str, str]) -> str:
+    """The output of a short command; blank when it fails. Blocks."""
+    popen = native_popen()
+    try:
+        ran = popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=dict(env),
+        )
+    except OSError:
+        return ""
+    output, _ = ran.communicate()
+    return str(output.decode("utf-8", "replace"))
 
 
 def start_thread(call: Callable[..., object], *args: Any) -> None:

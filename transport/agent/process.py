@@ -1,22 +1,19 @@
 """One running agent: its link, its streams, its end (04 1.2, 7.3).
 
-Everything happens in the hub's thread. Rules it owns: which stream gets an event, what happens
-between the exit of the child and ``done``, and what the exit means.
+Everything happens in the hub's thread. Rules it owns: which stream gets an event, and what happens
+between the exit of the child and ``done``.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
-import time
-from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
 import gevent
 from gevent.event import AsyncResult, Event
 
-from ...actors.errors import AgentError, AgentExitedError
 from ...actors.model.agent import ApproveRequest, Caps
 from ...actors.model.event import AgentEvent
 from ..acp.client import AcpClient
@@ -33,27 +30,30 @@ from ..acp.outputs import (
     SteerAnswered,
     TurnClosed,
 )
-from .calls import FileCalls, Offload
+from . import ending
+from .activity import Heartbeat
+from .calls import FileCalls
 from .context import CallContext
 from .exits import ExitWatch
+from .facilities import Facilities
+from .facts import SessionFacts
 from .files import Workspace
-from .groups import group_lives, signal_group
+from .groups import signal_group
+from .health import AgentHealth
 from .launcher import ChildHandle
-from .link import READ_STALL_S, Link
-from .protocol import EventSink
+from .link import Link
+from .protocol import EventSink, HealthState, PromptRequest
 from .stderr_tail import StderrTail
-from .stream import PROMPT_BUFFER_SIZE, TurnStream
-from .sweep import Sweep
+from .stream import TurnStream
+from .terminal_calls import METHODS as TERMINAL_METHODS
+from .terminal_calls import TerminalCalls
+from .terminals import Terminals
+from .tool_processes import ProcessHandle
 
-FINAL_READ_S = 1.0
-"""How long the output that an ended agent left behind may take to read (D31)."""
-GROUP_EMPTY_S = 1.0
-"""How long the killed process group may take to be gone (04 1.3)."""
 EOF_GRACE_S = 0.25
 """After its output ended, an agent that is exiting has this long to do so (D34)."""
-HELD_FACTS_MAX = 256
-"""Session facts kept until somebody takes them; later ones are dropped and logged."""
-_POLL_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+TERMINALS_END_S = 1.0
+"""How long the killed terminals of an ended agent may take to be gone."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,8 @@ class ACPAgentProcess:
 
     :param child: owned from here on.
     :param client: not started yet.
-    :param workspace: what the agent's file requests are confined to.
-    :param offload: runs blocking work in a native thread.
-    :param sweep: finds what left the process group.
+    :param workspace: what the agent's requests are confined to.
+    :param facilities: of the driver.
     """
 
     def __init__(
@@ -77,13 +76,8 @@ class ACPAgentProcess:
         *,
         agent_name: str,
         workspace: Workspace,
-        offload: Offload,
-        sweep: Sweep,
-        prompt_buffer_size: int = PROMPT_BUFFER_SIZE,
-        read_stall_s: float = READ_STALL_S,
-        pidfd: bool = True,
+        facilities: Facilities,
     ) -> None:
-        loop = gevent.get_hub().loop
         self.pid = child.pid
         self.agent_name = agent_name
         self.command, self.args = child.argv[0], child.argv[1:]
@@ -96,6 +90,8 @@ class ACPAgentProcess:
         self.replayed = 0
         """Updates the agent replayed then; none for a long history is suspicious (07 8)."""
         self.suspect = False
+        self.record: ProcessHandle | None = None
+        """In the registry of processes, from the start to the end."""
         self.exited = Event()
         """Set when the child is a zombie, before its last output was read."""
         self.done = Event()
@@ -111,28 +107,36 @@ class ACPAgentProcess:
         self._result: Exception | None = None
         self._child = child
         self._client = client
-        self._offload = offload
-        self._sweep = sweep
-        self._prompt_buffer_size = prompt_buffer_size
+        self._facilities = facilities
         self._stream: TurnStream | None = None
+        self._cancelled_turn = ""
+        self._heartbeat: Heartbeat | None = None
         self._steers: dict[str, AsyncResult[SteerAnswered]] = {}
-        self._on_event: EventSink | None = None
-        self._held_facts: deque[AgentEvent] = deque()
-        self._facts_dropped = False
+        self._facts = SessionFacts(f"{agent_name} (pid {child.pid})")
         self._eof_timer: Any = None
-        self._loop = loop
-        self._tail = StderrTail(child.stderr, loop)
+        self._loop = gevent.get_hub().loop
+        self._connect(workspace)
+
+    def _connect(self, workspace: Workspace) -> None:
+        """Take the ends of the child's pipes, and watch for its end."""
+        child, has = self._child, self._facilities
+        self._tail = StderrTail(child.stderr, self._loop)
         self.link = Link(
             child.stdin,
             child.stdout,
-            client,
-            loop,
+            self._client,
+            self._loop,
             handle=self._handle,
             at_eof=self._at_eof,
-            read_stall_s=read_stall_s,
+            read_stall_s=has.read_stall_s,
         )
-        self._calls = FileCalls(self.link, workspace, offload)
-        self._watch = ExitWatch(child.pid, loop, self._at_exit, pidfd=pidfd)
+        self._health = AgentHealth(self.link)
+        self.terminals = Terminals(
+            workspace, has.offload, has.registry, token=child.start_token, pidfd=has.pidfd
+        )
+        self._files = FileCalls(self.link, workspace, has.offload)
+        self._terminal_calls = TerminalCalls(self.link, self.terminals)
+        self._watch = ExitWatch(child.pid, self._loop, self._at_exit, pidfd=has.pidfd)
 
     def open(self) -> None:
         """Begin the handshake; :attr:`started` gets its result."""
@@ -144,15 +148,11 @@ class ACPAgentProcess:
     @property
     def on_event(self) -> EventSink | None:
         """Takes session facts that belong to no turn (07 R11); those held so far come at once."""
-        return self._on_event
+        return self._facts.sink
 
     @on_event.setter
     def on_event(self, sink: EventSink | None) -> None:
-        self._on_event = sink
-        if sink is not None and self._held_facts:
-            facts = tuple(self._held_facts)
-            self._held_facts.clear()
-            sink(facts)
+        self._facts.sink = sink
 
     def wait(self) -> Exception | None:
         """Wait for the end: ``None`` after a stop or exit status 0, else what happened."""
@@ -167,6 +167,10 @@ class ACPAgentProcess:
         """What the agent can do now."""
         return self._client.caps
 
+    def health_state(self) -> HealthState:
+        """What is known of the agent's health; all blank is no evidence of anything (D36)."""
+        return self._health.state(self.suspect)
+
     def approve_permission(self, ctx: CallContext, request: ApproveRequest) -> None:
         """Answer a pending permission request (04 6.4).
 
@@ -180,10 +184,17 @@ class ACPAgentProcess:
 
     # ---- what the driver uses
 
-    def open_turn(self, turn_id: str, text: str, meta: dict[str, Any]) -> TurnStream:
+    def attach(self, record: ProcessHandle) -> None:
+        """Complete this record at the end, or now if that has come (D35)."""
+        self.record = record
+        if self.done.is_set():
+            record.settle(err=self._result)
+
+    def open_turn(self, request: PromptRequest) -> TurnStream:
         """Send a prompt; raises what :meth:`AcpClient.prompt` raises."""
-        outputs = self._client.prompt(turn_id, text, meta)
-        stream = TurnStream(turn_id, self._taken, self._prompt_buffer_size)
+        outputs = self._client.prompt(request.turn_id, request.message, dict(request.meta))
+        stream = TurnStream(request.turn_id, self._taken, self._facilities.prompt_buffer_size)
+        self._heartbeat = Heartbeat.of(request, self._loop)
         self._stream = stream
         # The reader of the turn before this one is no longer waited for.
         self.link.resume()
@@ -192,6 +203,7 @@ class ACPAgentProcess:
 
     def cancel(self) -> None:
         """Ask the agent to end its turn."""
+        self._cancelled_turn = self._client.turn_id
         self.link.act(self._client.cancel())
 
     def steer(self, steer_id: str, text: str) -> AsyncResult[SteerAnswered]:
@@ -216,10 +228,13 @@ class ACPAgentProcess:
                 self._emit(events)
             case TurnClosed(turn_id, suspect):
                 self._close_turn(turn_id, suspect)
+            case ClientCallAsked(method=method) if method in TERMINAL_METHODS:
+                self._terminal_calls.ask(output, self._client.turn_id)
             case ClientCallAsked():
-                self._calls.ask(output)
+                self._files.ask(output)
             case ClientCallCancelled(key):
-                self._calls.withdraw(key)
+                self._files.withdraw(key)
+                self._terminal_calls.withdraw(key)
             case SteerAnswered(steer_id):
                 answer = self._steers.pop(steer_id, None)
                 if answer is not None:
@@ -241,7 +256,7 @@ class ACPAgentProcess:
     def _emit(self, events: tuple[AgentEvent, ...]) -> None:
         facts = tuple(event for event in events if not event.turn_id)
         if facts:
-            self._offer(facts)
+            self._facts.offer(facts)
             events = tuple(event for event in events if event.turn_id)
         stream = self._stream
         if stream is not None and events:
@@ -249,23 +264,22 @@ class ACPAgentProcess:
             if stream.is_full:
                 self.link.pause()
 
-    def _offer(self, facts: tuple[AgentEvent, ...]) -> None:
-        if self._on_event is not None:
-            self._on_event(facts)
-            return
-        room = HELD_FACTS_MAX - len(self._held_facts)
-        self._held_facts.extend(facts[:room])
-        if len(facts) > room and not self._facts_dropped:
-            self._facts_dropped = True
-            logger.warning("%s (pid %d): session facts dropped", self.agent_name, self.pid)
-
     def _close_turn(self, turn_id: str, suspect: bool) -> None:
         self.suspect = suspect
+        if turn_id == self._cancelled_turn:
+            # The end of a turn that was cut short does not end its commands (07 R5).
+            self.terminals.kill_turn(turn_id)
+        self._end_heartbeat()
         stream = self._stream
         if stream is not None and stream.turn_id == turn_id:
             stream.close(suspect)
             self._stream = None
             self.link.resume()
+
+    def _end_heartbeat(self) -> None:
+        heartbeat, self._heartbeat = self._heartbeat, None
+        if heartbeat is not None:
+            heartbeat.close()
 
     def _taken(self) -> None:
         self.link.resume()
@@ -286,59 +300,36 @@ class ACPAgentProcess:
         """From the exit of the child to ``done``."""
         # The child is still a zombie here, so the id of its group can be nobody else's.
         signal_group(self.pid, signal.SIGKILL)
-        self.link.read_rest(FINAL_READ_S)
+        self.terminals.close()
+        self.link.read_rest(ending.FINAL_READ_S)
         status = self._watch.reap()
         self._child.popen.returncode = status
         try:
-            self.link.fail(f"agent process {exit_text(status)}")
+            self.link.fail(f"agent process {ending.exit_text(status)}")
         finally:
-            self.survived = not self._empty_group()
-            self._close()
-            self._result = self._meaning_of(status)
-            self.done.set()
-
-    def _empty_group(self) -> bool:
-        """Kill what is left of the group and what left it; ``False`` when something survives."""
-        strays = self._sweep.kill(self._child.start_token)
-        if strays:
-            logger.warning(
-                "%s (pid %d): killed processes that had left its group: %s",
+            self._clear_up()
+            self._result = ending.exit_error(
                 self.agent_name,
                 self.pid,
-                strays,
+                status,
+                asked=self._exit_was_asked,
+                survived=self.survived,
+                stderr=self.stderr(),
             )
-        end = time.monotonic() + GROUP_EMPTY_S
-        pauses = iter(_POLL_S)
-        while self._offload(group_lives, self.pid):
-            if time.monotonic() > end:
-                return False
-            signal_group(self.pid, signal.SIGKILL)
-            # Nothing tells that a group became empty: it must be asked again.
-            gevent.sleep(next(pauses, _POLL_S[-1]))
-        return True
+            if self.record is not None:
+                self.record.settle(exit_code=status, err=self._result)
+            self.done.set()
 
-    def _close(self) -> None:
+    def _clear_up(self) -> None:
+        """End what the agent started, and give everything back."""
+        offload = self._facilities.offload
+        ending.kill_strays_of(self._child.start_token, self._facilities.sweep, self.agent_name)
+        is_empty = ending.empty_group(self.pid, offload, ending.GROUP_EMPTY_S)
+        self.survived = not self.terminals.wait(TERMINALS_END_S) or not is_empty
+        self._end_heartbeat()
         if self._eof_timer is not None:
             self._eof_timer.stop()
             self._eof_timer.close()
         self._tail.close()
         self._watch.close()
         self.link.close()
-
-    def _meaning_of(self, status: int) -> Exception | None:
-        if self.survived:
-            return AgentError(f"process group {self.pid} of {self.agent_name} could not be emptied")
-        if self._exit_was_asked or status == 0:
-            return None
-        tail = self.stderr()
-        return AgentExitedError(
-            f"{self.agent_name}: ACP subprocess exited unexpectedly: {exit_text(status)};"
-            f" stderr={tail[-2048:]}",
-            exit_status=status,
-            stderr=tail,
-        )
-
-
-def exit_text(status: int) -> str:
-    """An exit status for people."""
-    return f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"

@@ -14,9 +14,43 @@ from ...actors.model.agent import ApproveRequest, Caps, PermissionMode
 from ...actors.model.event import AgentEvent
 from ..acp.options import McpServer
 from .context import CallContext
+from .tool_records import InterruptReport
 
 EventSink = Callable[[tuple[AgentEvent, ...]], None]
 """Takes events in order; called in the hub's own greenlet, so it must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthState:
+    """What a driver knows of an agent's health (04 10).
+
+    Unhealthy means: not ``healthy`` *and* any other member present. All blank is no evidence.
+    """
+
+    healthy: bool = False
+    message: str = ""
+    details: Any = None
+    last_checked_at: datetime | None = None
+    consecutive_failures: int = 0
+    last_error: str = ""
+
+    @property
+    def is_unhealthy(self) -> bool:
+        """Whether there is evidence, and it is bad."""
+        return not self.healthy and self != HealthState()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptActivityReport:
+    """The turn is still waited for (04 1.4)."""
+
+    timestamp: datetime
+    kind: str = "agent_waiting"
+    detail: str = "waiting for session/prompt response"
+
+
+ActivityReporter = Callable[[PromptActivityReport], None]
+"""Called in the hub, the first time inside ``prompt``; must not block (02 12.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +66,9 @@ class StartOpts:
     :param advertise_fs: whether the agent is offered file callbacks (07 R27).
     :param settle_s: silence that ends a turn after its answer, ``None`` for the default; 0 for an
         agent known to answer last (04 4.2).
+    :param session_id: greenroom's own id of the session, for scoped interrupts (D28).
+    :param advertise_terminal: whether the agent is offered terminals.
+    :param acp_version: ``auto``, ``1`` or ``2`` (07 1).
     """
 
     agent_name: str
@@ -50,6 +87,9 @@ class StartOpts:
     auth_method: str = ""
     advertise_fs: bool = True
     settle_s: float | None = None
+    session_id: str = ""
+    advertise_terminal: bool = True
+    acp_version: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +99,15 @@ class PromptRequest:
     :param turn_id: greenroom's id of the turn; every event of the turn carries it.
     :param message: the text.
     :param meta: goes to the agent as ``_meta``, unless empty.
+    :param activity_reporter: told that the turn is waited for: at once, then in every interval.
+    :param activity_heartbeat_interval: in seconds; 0 for the default of 30.
     """
 
     turn_id: str
     message: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    activity_reporter: ActivityReporter | None = None
+    activity_heartbeat_interval: float = 0.0
 
 
 @runtime_checkable
@@ -122,6 +166,27 @@ class AgentProcess(Protocol):
 
     def approve_permission(self, ctx: CallContext, request: ApproveRequest) -> None:
         """Answer a pending permission request (04 6.4)."""
+        ...
+
+
+@runtime_checkable
+class HealthReporting(Protocol):
+    """A process whose driver knows something of its health; optional (04 10)."""
+
+    def health_state(self) -> HealthState:
+        """The evidence there is; see :class:`HealthState`."""
+        ...
+
+
+@runtime_checkable
+class ScopedInterrupter(Protocol):
+    """A driver that can end what works for one turn, and nothing else (04 1.1)."""
+
+    def interrupt(self, ctx: CallContext, session_id: str, turn_id: str) -> InterruptReport:
+        """End what works for the turn.
+
+        :raises ScopedInterruptNotFoundError: nothing does.
+        """
         ...
 
 

@@ -15,22 +15,27 @@ An exit ends the sequence at any step. Nothing waits for a write.
 
 from __future__ import annotations
 
+import logging
 import signal
 
 from gevent.event import Event
 
 from ...actors.errors import AgentError
 from .context import CallContext
+from .ending import FINAL_READ_S, GROUP_EMPTY_S
 from .groups import signal_group
-from .process import FINAL_READ_S, GROUP_EMPTY_S, ACPAgentProcess
+from .process import TERMINALS_END_S, ACPAgentProcess
+from .tool_records import ProcessState
 
 STOP_TIMEOUT_S = 5.0
 TERMINATED_S = 0.25
 KILLED_S = 1.0
-FINISHED_S = FINAL_READ_S + GROUP_EMPTY_S + 1.0
+FINISHED_S = FINAL_READ_S + GROUP_EMPTY_S + TERMINALS_END_S + 1.0
 CLOSE_S = 1.0
 RESERVED_S = 1.5
 """Of a caller's deadline kept for steps 3 to 5 (D29)."""
+
+logger = logging.getLogger(__name__)
 
 
 def stop_process(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float) -> None:
@@ -53,6 +58,7 @@ def stop_process(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float
     process.stopping = through = Event()
     try:
         process.request_stop()
+        _note_stop(process)
         ctx.wait(process.session_closed, _patience(ctx, CLOSE_S))
         ctx.check()
         _escalate(ctx, process, stop_timeout)
@@ -61,6 +67,15 @@ def stop_process(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float
         through.set()
     if ctx.cancelled.is_set():
         ctx.check()
+
+
+def _note_stop(process: ACPAgentProcess) -> None:
+    """Let the record say so; a store that fails keeps nobody from stopping (04 7.2)."""
+    if process.record is not None:
+        try:
+            process.record.checkpoint(state=ProcessState.INTERRUPTING, error="ACP stop requested")
+        except Exception as error:
+            logger.warning("%s (pid %d): %s", process.agent_name, process.pid, error)
 
 
 def _escalate(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float) -> None:

@@ -1,0 +1,104 @@
+"""Terminal requests of one agent, each answered when there is something to say (04 5.5).
+
+The client bounds how many may be open (D11); those that wait each have a greenlet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gevent
+
+from ...actors.errors import RequestError
+from ..acp.outputs import ClientCallAsked
+from .calls import METHOD_NOT_FOUND, request_error
+from .link import Link
+from .terminals import TerminalRequest, Terminals
+
+CREATE = "terminal/create"
+OUTPUT = "terminal/output"
+WAIT = "terminal/wait_for_exit"
+KILL = "terminal/kill"
+RELEASE = "terminal/release"
+METHODS = frozenset({CREATE, OUTPUT, WAIT, KILL, RELEASE})
+
+
+class TerminalCalls:
+    """Serves the terminal requests of one agent. In the hub.
+
+    :param link: answers go through it.
+    """
+
+    def __init__(self, link: Link, terminals: Terminals) -> None:
+        self._link = link
+        self._terminals = terminals
+        self._waiting: dict[int, gevent.Greenlet] = {}
+        self._creating: set[int] = set()
+
+    def ask(self, call: ClientCallAsked, turn_id: str) -> None:
+        """Serve a request.
+
+        :param turn_id: the open turn, or blank; what it creates belongs to it.
+        """
+        if call.method == CREATE:
+            self._creating.add(call.key)
+            gevent.spawn(self._serve, call, turn_id)
+        elif call.method == WAIT:
+            self._waiting[call.key] = gevent.spawn(self._serve, call, turn_id)
+        else:
+            self._serve(call, turn_id)
+
+    def withdraw(self, key: int) -> None:
+        """Forget a request; a terminal that is being created is killed when it is there."""
+        self._creating.discard(key)
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            waiting.kill(block=False)
+
+    def _serve(self, call: ClientCallAsked, turn_id: str) -> None:
+        try:
+            result = self._perform(call, turn_id)
+        except Exception as error:
+            outputs = self._link.client.answer_error(call.key, request_error(error))
+        else:
+            outputs = self._link.client.answer(call.key, result)
+        self._waiting.pop(call.key, None)
+        self._link.act(outputs)
+
+    def _perform(self, call: ClientCallAsked, turn_id: str) -> Any:
+        params = call.params
+        match call.method:
+            case "terminal/create":
+                return {"terminalId": self._create(call, turn_id)}
+            case "terminal/output":
+                return self._terminals.output(params["terminalId"])
+            case "terminal/wait_for_exit":
+                return self._terminals.exit_of(params["terminalId"]).get()
+            case "terminal/kill":
+                self._terminals.kill(params["terminalId"])
+            case "terminal/release":
+                self._terminals.release(params["terminalId"])
+            case method:
+                raise RequestError(f"Method not found: {method}", code=METHOD_NOT_FOUND)
+        return {}
+
+    def _create(self, call: ClientCallAsked, turn_id: str) -> str:
+        try:
+            terminal_id = self._terminals.create(terminal_request(call.params), turn_id)
+            if call.key not in self._creating:  # nobody will ever know its id
+                self._terminals.release(terminal_id)
+            return terminal_id
+        finally:
+            self._creating.discard(call.key)
+
+
+def terminal_request(params: Mapping[str, Any]) -> TerminalRequest:
+    """What a create asks for; types were checked when it was decoded."""
+    return TerminalRequest(
+        command=params["command"],
+        args=tuple(params.get("args") or ()),
+        env=tuple((item["name"], item["value"]) for item in params.get("env") or ()),
+        cwd=params.get("cwd") or "",
+        output_byte_limit=params.get("outputByteLimit"),
+    )
