@@ -78,7 +78,9 @@ class ACPDriver:
         self._initialize_timeout = _positive(initialize_timeout, INITIALIZE_TIMEOUT_S)
         self._session_timeout = _positive(session_timeout, SESSION_TIMEOUT_S)
         self._set_timeout = _positive(set_timeout, SET_TIMEOUT_S)
-        self.processes = process_registry or ToolProcesses(MemoryProcessStore())
+        self.processes = (
+            ToolProcesses(MemoryProcessStore()) if process_registry is None else process_registry
+        )
         """Every process that works for a session of this driver (04 9)."""
         run = offload or _in_native_thread
         self._facilities = Facilities(

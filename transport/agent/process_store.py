@@ -71,14 +71,17 @@ class MemoryProcessStore:
 
     def __init__(self) -> None:
         self._records: dict[str, ProcessRecord] = {}
+        self._ended: dict[str, None] = {}
 
     def upsert(self, record: ProcessRecord) -> None:
         """Keep a record."""
-        self._records.pop(record.id, None)
         self._records[record.id] = record
-        ended = [found.id for found in self._records.values() if not found.is_active]
-        for record_id in ended[: len(ended) - ENDED_RECORDS_MAX]:
-            del self._records[record_id]
+        self._ended.pop(record.id, None)
+        if not record.is_active:
+            self._ended[record.id] = None
+        while len(self._ended) > ENDED_RECORDS_MAX:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest], self._records[oldest]
 
     def update_state(self, record_id: str, change: StateChange) -> None:
         """Change the state of one.

@@ -8,10 +8,8 @@ dies with it. All in the hub, but for the looking up.
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -35,8 +33,6 @@ TERMINALS_MAX = 64
 RESOURCE_NOT_FOUND = -32002
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +80,7 @@ class Terminals:
         self._pidfd = pidfd
         self._numbers = count(1)
         self._open: dict[str, TerminalProcess] = {}
+        self._running: set[TerminalProcess] = set()
         self._starting = 0
         self._closed = False
 
@@ -130,6 +127,8 @@ class Terminals:
             pidfd=self._pidfd,
         )
         terminal.turn_id = turn_id
+        self._running.add(terminal)
+        terminal.exited.rawlink(lambda _: self._running.discard(terminal))
         # Known before it is registered: a stop of the agent meanwhile must find it.
         self._open[terminal_id] = terminal
         try:
@@ -177,25 +176,22 @@ class Terminals:
 
     def kill_turn(self, turn_id: str) -> None:
         """Kill what was started in a turn and still runs (07 R5)."""
-        for terminal in self._running():
+        for terminal in self._running:
             if terminal.turn_id == turn_id:
                 terminal.kill()
 
     def close(self) -> None:
         """Kill all; no more are made. What they leave is cleared in the background."""
         self._closed = True
-        for terminal in self._running():
+        for terminal in self._running:
             terminal.kill()
 
     def wait(self, seconds: float) -> bool:
         """After :meth:`close`: whether all were gone in time."""
-        running = [terminal.exited for terminal in self._running()]
+        running = [terminal.exited for terminal in self._running]
         done = gevent.wait(running, timeout=seconds)
         self._open.clear()
         return len(done) == len(running)
-
-    def _running(self) -> Iterator[TerminalProcess]:
-        return (t for t in list(self._open.values()) if not t.exited.ready())
 
     def _find(self, terminal_id: str) -> TerminalProcess:
         terminal = self._open.get(terminal_id)

@@ -129,7 +129,9 @@ class ToolProcesses:
         self._store = StoreCalls(store, offload, record_timeout)
         self._live: dict[str, ProcessHandle] = {}
 
-    def __len__(self) -> int:
+    @property
+    def live_count(self) -> int:
+        """Processes that are registered and have not completed."""
         return len(self._live)
 
     def register(self, ctx: CallContext, config: ProcessConfig) -> ProcessHandle:
