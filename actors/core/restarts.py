@@ -1,0 +1,114 @@
+"""Whether a session whose agent ended starts it again, and after how long (01 9.6, DESIGN 5.11).
+
+=============  =========  =========  =========  =============================================
+the agent      temporary  transient  permanent  if it comes back too often, or not at all
+=============  =========  =========  =========  =============================================
+stalled        stop       restart    restart    end, reason ``agent_crashed``
+crashed        stop       restart    restart    end, reason ``agent_crashed``
+exited         stop       stop       restart    end, reason ``agent_crashed``
+=============  =========  =========  =========  =============================================
+
+``stop`` is the end by the tables of 01 9.1. A requested stop never restarts. The arithmetic is
+OTP's: the restart is pushed first, those older than the window are dropped, then the rest is
+compared with the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..model.restart import RestartMode, RestartPolicy
+
+
+class AgentEnd(StrEnum):
+    """How an agent that nobody stopped came to its end."""
+
+    STALLED = "stalled"
+    """Alive, but silent for too long or past its deadline (02 12.5, 12.6)."""
+    CRASHED = "crashed"
+    """Left with an error, or in the middle of a turn (01 9.5)."""
+    EXITED = "exited"
+    """Left cleanly while idle."""
+    RESUME_FAILED = "resume_failed"
+    """Could not be started again."""
+
+
+class Verdict(StrEnum):
+    """What becomes of the session."""
+
+    STOP = "stop"
+    RESTART = "restart"
+    GIVE_UP = "give_up"
+    """Finalize with stop reason ``agent_crashed``."""
+
+
+RESTARTED: dict[AgentEnd, frozenset[RestartMode]] = {
+    AgentEnd.STALLED: frozenset({RestartMode.TRANSIENT, RestartMode.PERMANENT}),
+    AgentEnd.CRASHED: frozenset({RestartMode.TRANSIENT, RestartMode.PERMANENT}),
+    AgentEnd.EXITED: frozenset({RestartMode.PERMANENT}),
+}
+"""The modes that start the agent again, by how it ended."""
+
+DOUBLINGS_MAX = 64
+"""Beyond so many the delay is at its limit for any backoff that makes sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDecision:
+    """The verdict.
+
+    :param delay_s: seconds to wait before the restart.
+    :param count: restarts within the window, this one included.
+    :param moments: what to remember for the next decision, in seconds of the caller's clock.
+    """
+
+    verdict: Verdict
+    delay_s: float = 0.0
+    count: int = 0
+    moments: tuple[float, ...] = ()
+
+
+def end_of(*, stalled: bool, wait_error: str, prompting: bool) -> AgentEnd:
+    """How an agent ended: a clean exit in the middle of a turn is a crash (01 9.5)."""
+    if stalled:
+        return AgentEnd.STALLED
+    return AgentEnd.CRASHED if wait_error or prompting else AgentEnd.EXITED
+
+
+def decide_restart(
+    policy: RestartPolicy,
+    end: AgentEnd,
+    moments: tuple[float, ...],
+    now_s: float,
+    *,
+    requested: bool,
+) -> RestartDecision:
+    """What follows the end of an agent.
+
+    :param moments: those of the last decision; empty at first.
+    :param now_s: monotonic seconds.
+    :param requested: whether a caller, the manager or a shutdown asked the session to stop.
+    """
+    if requested:
+        return RestartDecision(Verdict.STOP, moments=moments)
+    if end is AgentEnd.RESUME_FAILED:
+        return RestartDecision(Verdict.GIVE_UP, count=len(moments), moments=moments)
+    if policy.mode not in RESTARTED[end]:
+        return RestartDecision(Verdict.STOP, moments=moments)
+    recent = within_window((*moments, now_s), now_s, policy.window_s)
+    if len(recent) > policy.max_restarts:
+        return RestartDecision(Verdict.GIVE_UP, count=len(recent), moments=recent)
+    delay_s = backoff_delay(policy, len(recent))
+    return RestartDecision(Verdict.RESTART, delay_s, len(recent), recent)
+
+
+def within_window(moments: tuple[float, ...], now_s: float, window_s: float) -> tuple[float, ...]:
+    """The moments that are not older than the window; its edge is inside it."""
+    return tuple(moment for moment in moments if now_s - moment <= window_s)
+
+
+def backoff_delay(policy: RestartPolicy, count: int) -> float:
+    """Seconds to wait before the ``count``-th restart (from 1) within the window."""
+    doubled: float = policy.backoff_s * 2.0 ** min(count - 1, DOUBLINGS_MAX)
+    return min(doubled, policy.backoff_max_s)
