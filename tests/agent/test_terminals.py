@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
 import textwrap
+import time
 
 import gevent
 import pytest
@@ -248,7 +250,12 @@ def test_binary_output_is_still_text(desk):
 def test_an_endless_writer_is_slowed_down_and_kept_small(desk):
     made = desk.create("yes")
     process = desk.process(made)
-    until(lambda: process._pause is not None)
+    reads = []
+    read = process._read
+    process._read = lambda: reads.append(time.monotonic()) or read()
+    until(lambda: len(reads) > 20)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(reads)]
+    assert min(pauses) >= terminal_process.READ_PACE_S / 2
     assert len(process._ring._kept) <= 2 * OUTPUT_BYTES_DEFAULT + terminal_process.READ_BYTES + 4
     desk.terminals.kill(made)
     assert desk.exit_of(made) == {"signal": "signal: killed"}

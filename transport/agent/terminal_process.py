@@ -21,7 +21,7 @@ from .tool_processes import ProcessHandle
 
 READ_BYTES = 64 * 1024
 READ_PACE_S = 0.002
-"""Pause after a read that took all there may be: a flood is slowed down, not followed."""
+"""Pause after each read: a flood is slowed down to a pipe's worth of bytes in this time."""
 GROUP_EMPTY_S = 0.25
 """How long what a command left in its group may take to be gone."""
 FINAL_READS_MAX = 32
@@ -95,7 +95,7 @@ class TerminalProcess:
         size = self._read()
         if size == 0:
             self._end_reading()
-        elif size == READ_BYTES:
+        elif size > 0:
             self._reader.stop()
             self._pause = self._loop.timer(READ_PACE_S)
             self._pause.start(self._read_on)
