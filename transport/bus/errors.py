@@ -9,6 +9,10 @@
     +-- BusSecurityError      a key that is none, or keys that others could have read or written
     +-- BusTimeoutError       (also TimeoutError) the runtime did not answer in time
     +-- BusRemoteError        the runtime answered that it failed
+    +-- BusForbiddenError     the caller's role does not allow that verb
+    +-- BusOverloadedError    more calls at once than the runtime takes; nothing was done
+    +-- BusLostError          the connection broke; whether the call took effect is not known
+    +-- RequestExpiredError   an old request id, of which the runtime no longer knows the outcome
     +-- BusClosedError        the publisher or subscriber is closed, or belongs to a parent process
 
 Each carries its facts as attributes; the text is for people.
@@ -31,6 +35,13 @@ class BusError(Exception):
         self.fields = fields
         for name, value in fields.items():
             setattr(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), str(self), self.fields)
+
+
+def _restore(kind: type[BusError], message: str, fields: dict[str, Any]) -> BusError:
+    return kind(message, **fields)
 
 
 class BusProtocolError(BusError):
@@ -66,6 +77,35 @@ class BusRemoteError(BusError):
 
     session_id: str = ""
     reason: str = ""
+
+
+class BusForbiddenError(BusError):
+    """The caller's role does not allow that verb. Fields: ``verb``, ``role``, ``needed``."""
+
+    verb: str = ""
+    role: str = ""
+    needed: str = ""
+
+
+class BusOverloadedError(BusError):
+    """More calls at once than the runtime takes; nothing was done. Field: ``limit``."""
+
+    limit: int = 0
+
+
+class BusLostError(BusError):
+    """The connection broke; whether the call took effect is not known. Field: ``verb``."""
+
+    verb: str = ""
+
+
+class RequestExpiredError(BusError):
+    """An old request id, of which the runtime no longer knows the outcome: it does not run again.
+
+    Field: ``request_id``.
+    """
+
+    request_id: str = ""
 
 
 class BusClosedError(BusError):

@@ -1,0 +1,148 @@
+"""One call while it runs: its greenlet, its deadline, its stream.
+
+Rules owned here: an answer is made exactly once, whatever the handler, its deadline and a cancel do
+at the same time; a stream's next item is asked for only when it may be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gevent
+import gevent.event
+
+from .control import EndAnswer, ItemAnswer, OkAnswer, encode_answer
+from .errors import BusClosedError, BusTimeoutError
+from .roles import Role
+from .window import Remembered
+
+STREAM_BYTES_MAX = 4 * 1024 * 1024
+"""Items of one stream on their way, by size; at least one, however long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler is given.
+
+    :param request_id: the name of the call, the same when it is sent again; to be stored with
+        its effect.
+    :param user: the name of the caller's key; empty for the owner of the local sockets.
+    :param deadline_s: seconds it may take; the handler is cut off then.
+    """
+
+    request_id: str
+    verb: str
+    args: dict[str, Any]
+    role: Role
+    user: str
+    deadline_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What can be called.
+
+    :param handler: runs in a greenlet of its own and returns plain data; with ``streams`` an
+        iterable of plain data, which is closed when the caller cancels.
+    """
+
+    handler: Callable[[Call], Any]
+    role: Role = Role.OPERATE
+    streams: bool = False
+
+
+class Owner(Protocol):
+    """Where a running call gets rid of what it makes."""
+
+    def note(self, call: Call) -> None: ...
+    def item(self, call: Remembered, index: int, data: bytes) -> None: ...
+    def finish(self, call: Remembered, answer: bytes) -> None: ...
+    def error_answer(self, number: int, error: BaseException) -> bytes: ...
+
+
+class Running:
+    """A call and the greenlet that does it."""
+
+    def __init__(self, call: Remembered, verb: Verb, owner: Owner) -> None:
+        self.call = call
+        self._verb = verb
+        self._owner = owner
+        self._more = gevent.event.Event()
+        self._greenlet: gevent.Greenlet | None = None
+        self._made: bytes | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether it makes items."""
+        return self._verb.streams
+
+    def start(self, call: Call, stored: tuple[Any] | None) -> None:
+        """Begin; with a stored result, only to hand that out."""
+        self._greenlet = gevent.spawn(self._run, call, stored)
+        # A greenlet that is killed before its first step runs nothing, but its links are told.
+        self._greenlet.rawlink(self._end)
+
+    def wake(self) -> None:
+        """There may be more credit."""
+        self._more.set()
+
+    def cancel(self) -> None:
+        """The caller wants no answer, or will get none any more."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+
+    def _run(self, call: Call, stored: tuple[Any] | None) -> None:
+        late = BusTimeoutError(
+            f"{call.verb}: not done in time", timeout_s=float(call.deadline_s or 0)
+        )
+        alarm = gevent.Timeout.start_new(call.deadline_s, late)
+        try:
+            self._made = self._answer(call, stored)
+        except gevent.GreenletExit:
+            pass
+        except BaseException as error:  # nothing that a handler raises may end the hub
+            self._made = self._owner.error_answer(self.call.id.number, error)
+        finally:
+            alarm.close()
+
+    def _end(self, greenlet: gevent.Greenlet) -> None:
+        if self._made is None:
+            cut = BusClosedError("the call was cancelled")
+            self._made = self._owner.error_answer(self.call.id.number, cut)
+        self._owner.finish(self.call, self._made)
+
+    def _answer(self, call: Call, stored: tuple[Any] | None) -> bytes:
+        number = self.call.id.number
+        if stored is not None:
+            return encode_answer(OkAnswer(number, stored[0]))
+        self._owner.note(call)
+        result = self._verb.handler(call)
+        if not self._verb.streams:
+            return encode_answer(OkAnswer(number, result))
+        return encode_answer(EndAnswer(number, self._stream(result)))
+
+    def _stream(self, items: Iterable[Any]) -> int:
+        index = 0
+        iterator = iter(items)
+        try:
+            while True:
+                self._wait_for_credit(index + 1)
+                try:
+                    value = next(iterator)
+                except StopIteration:
+                    return index
+                index += 1
+                data = encode_answer(ItemAnswer(self.call.id.number, index, value))
+                self._owner.item(self.call, index, data)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def _wait_for_credit(self, index: int) -> None:
+        call = self.call
+        while index > call.until or (call.items and call.items_bytes >= STREAM_BYTES_MAX):
+            self._more.clear()
+            self._more.wait()
