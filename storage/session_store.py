@@ -19,6 +19,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ..actors.errors import StoreClosedError, StoreValidationError
 from ..actors.model.event import NO_TIME, AgentEvent, SessionEvent
 from ..actors.model.query import EventQuery, TurnHistory
@@ -27,12 +29,14 @@ from .commits import Done, Lane, Part, Stream
 from .event_rows import Cursor, EventRows
 from .format.operations import (
     Activate,
-    AppendRow,
     DocID,
     Operation,
+    append_item,
+    encode_operation,
     encode_payload,
+    join_payload,
 )
-from .format.rows import encode_row
+from .format.row_encoder import RowEncoder
 from .format.times import time_text
 from .journal import RecoveryReport
 from .materialiser import Materialiser
@@ -42,7 +46,7 @@ from .state_documents import StateDocuments, StateOp, state_operations
 __all__ = ["SessionStore", "StateOp", "StoredRow"]
 
 
-class StoredRow(NamedTuple):
+class StoredRow(msgspec.Struct, frozen=True):
     """A row that was submitted: it is stored once ``done`` says so."""
 
     sequence: int
@@ -90,6 +94,7 @@ class SessionStore:
         self._on_closed = closed
         self._reads = SessionReader(rows.session_id, rows, state)
         self._epoch = rows.epoch + 1
+        self._encoder = RowEncoder(rows.session_id, self._epoch)
         self._activation_sent = False
         self._lane = Lane()
         self._in_flight: deque[_InFlight] = deque()
@@ -235,33 +240,31 @@ class SessionStore:
 
     def _encode(self, events: Sequence[AgentEvent], agent_name: str) -> list[StoredRow]:
         stored = []
-        sequence = self._sequence
+        sequence, epoch = self._sequence, self._epoch
+        encode, new_id = self._encoder.encode, self._new_event_id
+        checked: tuple[str, str] | None = None
         for event in events:
-            if not (event.turn_id.strip() and event.type.strip() and agent_name.strip()):
-                raise _missing(event, agent_name)
+            facts = event.turn_id, event.type
+            if facts != checked:
+                if not (event.turn_id.strip() and event.type.strip() and agent_name.strip()):
+                    raise _missing(event, agent_name)
+                checked = facts
+            timestamp = event.timestamp
+            if timestamp is NO_TIME or timestamp == NO_TIME:
+                timestamp = self._now()
             sequence += 1
-            row_id = self._new_event_id()
-            row = encode_row(
-                session_id=self.session_id,
-                epoch=self._epoch,
-                sequence=sequence,
-                id=row_id,
-                turn_id=event.turn_id,
-                type=event.type,
-                agent_name=agent_name,
-                timestamp=self._now() if event.timestamp == NO_TIME else event.timestamp,
-                event=event,
-            )
-            stored.append(StoredRow(sequence, self._epoch, row_id, row, event))
+            row_id = new_id()
+            row = encode(sequence, row_id, agent_name, timestamp, event)
+            stored.append(StoredRow(sequence, epoch, row_id, row, event))
         return stored
 
     def _events_payload(self, rows: Sequence[bytes]) -> bytes | None:
-        operations: list[Operation] = [AppendRow(row) for row in rows]
+        items = [append_item(row) for row in rows]
         if not self._activation_sent:
-            operations.insert(0, Activate(self._epoch, time_text(self._now())))
-        if not operations:
+            items.insert(0, encode_operation(Activate(self._epoch, time_text(self._now()))))
+        if not items:
             return None
-        return encode_payload(self._epoch, self._events_number + 1, operations)
+        return join_payload(self._epoch, self._events_number + 1, items)
 
     def _queue(
         self, entry: _InFlight, parts: Sequence[Part], durable: bool, first: bool

@@ -25,13 +25,18 @@ _SHORT = bytes(
 )
 
 
+def _short_head(kind: int, value: int) -> bytes:
+    return bytes((kind | value,)) if value < 24 else bytes((kind | 24, value))
+
+
+_HEADS = tuple(tuple(_short_head(major << 5, value) for value in range(256)) for major in range(8))
+
+
 def head(major: int, value: int) -> bytes:
     """The shortest head of an item: its type, and its value or length."""
-    kind = major << 5
-    if value < 24:
-        return bytes((kind | value,))
     if value < 0x100:
-        return bytes((kind | 24, value))
+        return _HEADS[major][value]
+    kind = major << 5
     if value < 0x10000:
         return bytes((kind | 25,)) + value.to_bytes(2, "big")
     if value < 0x100000000:

@@ -21,7 +21,7 @@ from ...actors.errors import StoreValidationError
 from ...actors.model.event import EVENT_SCHEMA, AgentEvent, EventType, RawJSON, TokenUsage
 from ...actors.model.failure import SessionFailure
 from .times import parse_time, short_time, time_text
-from .tool_facts import first_non_blank, tool_facts
+from .tool_facts import ToolFacts, first_non_blank, tool_facts
 
 JSON_TAG = 262
 """CBOR tag of embedded JSON text (IANA registry)."""
@@ -36,6 +36,11 @@ RAW_KEPT = frozenset(
     }
 )
 """Known types whose raw object is stored; a type we do not know keeps its raw as well."""
+
+TEXT_CHUNK_TYPES = frozenset({EventType.AGENT_MESSAGE.value, EventType.THOUGHT.value})
+"""Chunks of what an agent says; nearly all events are of these types."""
+FACTLESS = TEXT_CHUNK_TYPES | {EventType.USAGE.value, EventType.DONE.value}
+"""Types whose raw value names no tool: it is not looked into (03 3.1)."""
 
 EVENT_MEMBERS = tuple(
     name
@@ -80,8 +85,10 @@ def encode_envelope(event: AgentEvent) -> list[Any]:
         values[_USAGE] = _plain_map(msgspec.structs.asdict(event.usage))
     if event.runtime:
         values[_RUNTIME] = _plain_map(event.runtime)
-    if event.raw is not None or event.title:
+    if event.title or (event.raw is not None and event.type not in FACTLESS):
         _add_tool_members(values, event)
+    elif values[_RAW] is not None:
+        values[_RAW] = None
     elif not any(values[_AFTER_TEXT:]):
         # Most events are a chunk of text: one look instead of a dozen pops.
         del values[_AFTER_TEXT:]
@@ -150,7 +157,7 @@ def _compact(data: bytes) -> bytes:
 
 
 def _add_tool_members(values: list[Any], event: AgentEvent) -> None:
-    facts = tool_facts(event)
+    facts = ToolFacts(name=event.title) if event.type in FACTLESS else tool_facts(event)
     kept = event.type in RAW_KEPT or event.type not in _KNOWN_TYPES
     if event.raw is not None and kept and facts.raw_is_object:
         values[_RAW] = CBORTag(JSON_TAG, event.raw.data)

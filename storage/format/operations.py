@@ -32,6 +32,7 @@ APPEND_ROW, PUT, REMOVE, DROP_TABLE, ACTIVATE = range(5)
 
 _PAYLOAD = head(ARRAY, 3)
 _APPEND_ROW = head(ARRAY, 2) + head(UNSIGNED, APPEND_ROW)
+_APPEND_HEADS = tuple(_APPEND_ROW + head(BYTES, size) for size in range(1024))
 
 EVENTS_TABLE = "events"
 """The table whose documents are event rows, by sequence (03 14.2)."""
@@ -116,17 +117,30 @@ def encode_payload(epoch: int, number: int, operations: Sequence[Operation]) -> 
 
     :raises StoreValidationError: a table name or document id that has no stored form.
     """
-    parts = [_PAYLOAD, head(UNSIGNED, epoch), head(UNSIGNED, number), head(ARRAY, len(operations))]
     try:
-        for operation in operations:
-            if type(operation) is AppendRow:
-                row = operation.row
-                parts += (_APPEND_ROW, head(BYTES, len(row)), row)
-            else:
-                parts.append(cbor2.dumps(_CODES[type(operation)](operation)))
-        return b"".join(parts)
+        items = [encode_operation(operation) for operation in operations]
     except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
         raise StoreValidationError(f"store: operation can not be encoded: {error}") from error
+    return join_payload(epoch, number, items)
+
+
+def encode_operation(operation: Operation) -> bytes:
+    """One operation, ready for :func:`join_payload`."""
+    if type(operation) is AppendRow:
+        return append_item(operation.row)
+    return cbor2.dumps(_CODES[type(operation)](operation))
+
+
+def append_item(row: bytes) -> bytes:
+    """The operation that appends a row."""
+    size = len(row)
+    return (_APPEND_HEADS[size] if size < 1024 else _APPEND_ROW + head(BYTES, size)) + row
+
+
+def join_payload(epoch: int, number: int, items: Sequence[bytes]) -> bytes:
+    """The payload of one record, of encoded operations."""
+    start = (_PAYLOAD, head(UNSIGNED, epoch), head(UNSIGNED, number), head(ARRAY, len(items)))
+    return b"".join((*start, *items))
 
 
 def decode_payload(payload: bytes) -> Payload:
