@@ -51,6 +51,9 @@ class GreenActor(Actor):
     reply_errors: ClassVar[tuple[type[BaseException], ...]] = ()
     """Errors that are answers: with :attr:`crash_on_ask_error` set, these go to the asker only."""
 
+    outlives_grace: ClassVar[bool] = False
+    """Whether a supervisor waits for its end without limit, unless its spec says otherwise."""
+
     actor_inbox: Cell
     _actor_ref: GreenRef[Any]
 
@@ -87,17 +90,20 @@ class GreenActor(Actor):
 
         Blocks the calling greenlet.
 
-        :param timeout: seconds; None waits for ever. An actor that is late is told to stop.
+        :param timeout: seconds; None waits for ever. An actor that is late is killed.
         :raises StartFailedError: ``on_start`` raised, or was late; the error is the cause.
         """
         ref = cls.start(*args, **kwargs)
         try:
             ref.ask(Probe(), timeout=timeout, lane=Lane.CONTROL)
         except Timeout as error:
-            ref.stop(block=False, lane=Lane.CONTROL)
+            ref.kill()
             raise StartFailedError(ref.actor_urn) from error
         except ActorDeadError as error:
             raise StartFailedError(ref.actor_urn) from ref.actor_inbox.error or error
+        except BaseException:  # the caller's greenlet is ended: nobody will have the ref
+            ref.kill()
+            raise
         return ref
 
     @property

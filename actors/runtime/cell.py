@@ -172,7 +172,8 @@ class Cell(Mortal):
             owner.on_stop()
         except BaseException as error:
             reason, failure = DownReason.CRASHED, error
-            self._contain(_log_unhandled, owner, error)
+            if self.reason is None:  # else it was killed meanwhile
+                self._contain(_log_unhandled, owner, error)
         self._finish(reason, failure)
         if reply_to is not None:
             self._contain(reply_to.set, None)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from .dispatcher import Dispatcher
 from .hub import Hub
 
-__all__ = ["Clock", "GeventClock", "TimerHandle", "Timers"]
+__all__ = ["Clock", "GeventClock", "Timekeeper", "TimerHandle", "Timers", "clock_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,10 @@ class Timers(Protocol):
 
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> TimerHandle:
         """Call ``fn(*args)`` once, ``seconds`` from now. It must not block."""
+
+
+class Timekeeper(Clock, Timers, Protocol):
+    """Both: what supervisors, timers and metrics are handed."""
 
 
 class GeventClock:
@@ -70,6 +75,14 @@ class GeventClock:
         else:
             self._hub.post(timer.start, due)
         return timer
+
+
+def clock_of(dispatcher: Dispatcher) -> Timekeeper:
+    """The clock of a dispatcher's actors: the one that was put in, else the hub's own."""
+    clock: Timekeeper | None = dispatcher.timekeeper
+    if clock is None:
+        clock = dispatcher.timekeeper = GeventClock(Hub.of(dispatcher.inlet))
+    return clock
 
 
 class GeventTimer:

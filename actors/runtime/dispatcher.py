@@ -71,13 +71,14 @@ class Dispatcher:
     ``inlet``, ``dead_letters``, ``cells`` (of all actors alive), ``urn_prefix`` and ``serials``
     (of which the URNs of its actors are made), ``kicked`` (whether a kick is pending),
     ``around`` (what stands between mailboxes and handlers, None: nothing, and it costs nothing),
-    ``timekeeper`` (the clock of its actors, None: the hub's), ``restarts`` (of supervised
-    actors) and ``retired_handled`` (messages handled by actors that have ended), for metrics.
+    ``timekeeper`` (the clock of its actors, None: the hub's), ``names`` (their registry, made on
+    first use), ``restarts`` (of supervised actors) and ``retired_handled`` (messages handled by
+    actors that have ended), for metrics.
     """
 
     __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_loop", "_napped", "_queue",
-                 "_workers", "around", "cells", "dead_letters", "inlet", "kicked", "restarts",
-                 "retired_handled", "serials", "timekeeper", "urn_prefix")
+                 "_workers", "around", "cells", "dead_letters", "inlet", "kicked", "names",
+                 "restarts", "retired_handled", "serials", "timekeeper", "urn_prefix")
 
     def __init__(self, hub: Any, inlet: Inlet) -> None:
         self.inlet = inlet
@@ -92,6 +93,7 @@ class Dispatcher:
         self._workers: set[Worker] = set()
         self.around: Around | None = None
         self.timekeeper: Any = None
+        self.names: Any = None
         self.restarts = 0
         self.retired_handled = 0
         self.kicked = False
@@ -138,6 +140,10 @@ class Dispatcher:
             if worker.cell is cell:
                 return worker
         return None
+
+    def busy_cells(self) -> dict[Cell, Worker]:
+        """The actors in whose callbacks workers are now, and which."""
+        return {worker.cell: worker for worker in list(self._workers) if worker.cell is not None}
 
     def schedule(self, cell: Cell) -> None:
         """Put an actor into the run queue. Only in the hub's thread, and only if it is in none."""

@@ -78,12 +78,15 @@ class Hub:
 
         gevent makes a hub for a thread that has none.
         """
-        gevent_hub = get_hub()
-        inlet = Inlet.of(gevent_hub)
-        own: Hub | None = getattr(gevent_hub, _ATTRIBUTE, None)
+        return cls.of(Inlet.of(get_hub()))
+
+    @classmethod
+    def of(cls, inlet: Inlet) -> Hub:
+        """The hub behind an inlet, as :meth:`current` gives it; from any thread."""
+        own: Hub | None = getattr(inlet.hub, _ATTRIBUTE, None)
         if own is not None and not inlet.forked and own._inlet is inlet:
             return own
-        hub = cls(gevent_hub.name or "current", owned=False)
+        hub = cls(inlet.hub.name or "current", owned=False)
         hub._inlet = inlet
         return hub
 

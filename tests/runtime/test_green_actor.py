@@ -360,20 +360,23 @@ def test_a_start_that_fails_says_why():
     assert ref.actor_stopped.wait(10)
 
 
-def test_a_start_that_is_late_is_stopped():
+def test_a_start_that_is_late_is_killed():
     gate = Event()
+    left = []
 
     class Late(GreenActor):
         def on_start(self):
-            gate.wait(10)
+            try:
+                gate.wait(10)
+            finally:
+                left.append(self.actor_ref)
 
     with pytest.raises(StartFailedError) as caught:
         Late.start_acknowledged(timeout=0.001)
     assert isinstance(caught.value.__cause__, Timeout)
-    (ref,) = ActorRegistry.get_all()
-    gate.set()
-    assert ref.actor_stopped.wait(10)
-    assert ref.actor_inbox.reason is DownReason.STOPPED
+    assert not ActorRegistry.get_all()
+    gevent.sleep(0)
+    assert [ref.actor_inbox.reason for ref in left] == [DownReason.KILLED]
 
 
 def test_a_start_that_stops_itself_has_started():
