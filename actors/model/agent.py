@@ -72,12 +72,23 @@ class SessionConfigOption:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What the running agent can do, as it said itself (04 1.4)."""
+    """What the running agent can do, as it said itself (04 1.4; 07 2).
+
+    :param protocol_version: the version of ACP agreed on.
+    :param owns_files: whether the agent does its own file and terminal work, so that nothing of
+        it passes us and its confinement is its own (07 7).
+    """
 
     protocol_version: int = 1
+    owns_files: bool = False
     supports_load_session: bool = False
     supports_resume_session: bool = False
     supports_close_session: bool = False
+    supports_list_sessions: bool = False
+    supports_delete_session: bool = False
+    supports_fork_session: bool = False
+    supports_session_title: bool = False
+    supports_logout: bool = False
     supports_steering: bool = False
     supported_modes: tuple[str, ...] = ()
     supported_models: tuple[str, ...] = ()

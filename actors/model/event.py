@@ -70,11 +70,11 @@ class RawJSON:
 
     @property
     def value(self) -> Any:
-        """The decoded value; ``None`` when the bytes are no JSON."""
+        """The decoded value; ``None`` when the bytes are no JSON, or nested too deep."""
         if self._value is RawJSON._UNSET:
             try:
                 self._value = msgspec.json.decode(self.data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._value = None
         return self._value
 

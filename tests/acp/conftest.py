@@ -108,7 +108,7 @@ class Peer:
         """Through the handshake, every setting accepted."""
         self.do(self.client.start())
         self.reply({**V1, **(initialize or {})})
-        while not self.client._starting.ready:
+        while not self.client._parts.starting.ready:
             method = self.sent[-1]["method"]
             if method == "session/new":
                 self.reply({"sessionId": SESSION, **(session or {})})

@@ -65,9 +65,10 @@ def test_any_other_version_ends_the_start_and_nothing_more_is_sent(make_peer, ve
     assert peer.methods == ["initialize"]
 
 
-def test_an_answer_in_the_shape_of_v2_ends_the_start(make_peer):
-    peer = begun(make_peer, {"protocolVersion": 1, "info": {"name": "a", "version": "1"}})
-    peer.failed(FailureKind.HANDSHAKE)
+def test_an_answer_in_the_shape_of_v2_ends_the_start_where_v1_is_forced(make_peer):
+    info = {"name": "a", "version": "1"}
+    peer = begun(make_peer, {"protocolVersion": 2, "info": info}, acp_version="1")
+    peer.failed(FailureKind.HANDSHAKE, "version 1")
 
 
 @pytest.mark.parametrize("result", [None, [], 5, {}])

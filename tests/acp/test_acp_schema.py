@@ -10,7 +10,7 @@ from greenroom.actors.model.agent import ApproveRequest
 from greenroom.transport.acp.inputs import Unreadable
 from greenroom.transport.acp.options import McpServer
 from greenroom.transport.acp.outputs import ClientCallAsked, Ready, StartFailed
-from greenroom.transport.acp.updates import decode_update
+from greenroom.transport.acp.updates_v1 import decode_update
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, RootModel, TypeAdapter

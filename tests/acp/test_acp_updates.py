@@ -14,7 +14,8 @@ from greenroom.transport.acp.inputs import (
     UsageSeen,
     UserChunk,
 )
-from greenroom.transport.acp.updates import decode_update, decode_usage
+from greenroom.transport.acp.readers import decode_usage
+from greenroom.transport.acp.updates_v1 import decode_update
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

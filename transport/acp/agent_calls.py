@@ -1,20 +1,19 @@
 """The requests of the agent: which are served, who decides, and how each gets its one answer.
 
-Permissions are decided by the static policy or parked for somebody (04 6); file calls that the
-policy lets pass go to the shell (04 5); everything else is refused (04 5.1; 07 R28, R30).
+Permissions are decided by the static policy or parked for somebody (04 6); files and terminals are
+handed on where the version has them (07 7); everything else is refused (04 5.1; 07 R30).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from ...actors.errors import (
     InvalidPathError,
     PathOutsideWorkspaceError,
     PermissionDeniedError,
     RequestError,
-    ToolBlockedForNetworkTurnError,
 )
 from ...actors.model.agent import (
     ApproveRequest,
@@ -22,29 +21,22 @@ from ...actors.model.agent import (
     PermissionMode,
     PermissionOption,
 )
-from . import codec_v1, confinement, jsonrpc, permission
+from . import codec_v1, jsonrpc, methods, permission
+from .client_calls import ClientCalls, refusal
+from .codec import Codec
 from .connection import Connection, InboundCall
+from .elicitation import Elicitations
+from .gateway import Prechecks, canonical, tool_id
+from .inputs import ToolChanged
 from .jsonrpc import decode_object, rpc_error
 from .options import ClientOpts
 from .outbox import Outbox
-from .outputs import ClientCallAsked, ClientCallCancelled
+from .outputs import ClientCallCancelled, InterceptAsked
 from .pending import Parked, PendingPermissions
 from .permission import ALLOWING, Asked
-from .policy import Grants, authorize_file_call, judge
+from .policy import Grants, judge
 from .turn import Turn
 
-Purpose = TypeVar("Purpose")
-REFUSALS = (
-    PermissionDeniedError,
-    InvalidPathError,
-    PathOutsideWorkspaceError,
-    ToolBlockedForNetworkTurnError,
-)
-FILE_MEMBERS: dict[str, tuple[tuple[str, type, bool], ...]] = {
-    # method: (member, type, required)
-    codec_v1.READ_FILE: (("path", str, True), ("line", int, False), ("limit", int, False)),
-    codec_v1.WRITE_FILE: (("path", str, True), ("content", str, True)),
-}
 TIMER = "permission:"
 
 
@@ -53,7 +45,7 @@ class AgentCalls:
 
     :param opts: policy and limits.
     :param connection: where the calls are open, and answered.
-    :param outbox: takes events, file calls and timers.
+    :param outbox: takes events, calls to hand on and timers.
     """
 
     def __init__(self, opts: ClientOpts, connection: Connection[Any], outbox: Outbox) -> None:
@@ -62,30 +54,54 @@ class AgentCalls:
         self._outbox = outbox
         self._pending = PendingPermissions()
         self._grants = Grants()
-        self._asked: set[int] = set()
-        self.session_id = ""
+        self._prechecks = Prechecks(outbox)
+        self._intercepted: dict[int, tuple[Parked, bool]] = {}
+        self.client = ClientCalls(opts, connection, outbox, self._grants, self._prechecks)
+        self.questions = Elicitations(opts, connection, outbox, self._tell)
+        self.codec: Codec = codec_v1
         self.ready = False
         """Whether permission requests may become events."""
         self.network_turn = False
-        self._roots = (opts.cwd, *opts.additional_dirs)
+        self.changed: Callable[[], None] | None = None
+        """Called when something begins or ceases to wait for the user."""
+        self.report: Callable[[ToolChanged], None] | None = None
+        """Takes the tool call that a permission request brings along (07 11)."""
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether anything waits for the user."""
+        return bool(len(self._pending) or len(self.questions))
+
+    def _tell(self) -> None:
+        if self.changed is not None:
+            self.changed()
 
     # ---- routing
 
     def serve(self, call: InboundCall, turn: Turn | None) -> None:
         """Answer the call now, or leave it open for the one who decides."""
+        if not self._connection.is_open(call.key):
+            return  # withdrawn, or the agent is gone, while it waited for its turn
         try:
             match call.method:
-                case codec_v1.REQUEST_PERMISSION:
+                case methods.REQUEST_PERMISSION:
                     self._permission(call, turn)
-                case codec_v1.READ_FILE | codec_v1.WRITE_FILE if self._opts.fs:
-                    self._file(call)
-                case codec_v1.ELICITATION:
-                    self._connection.answer(call.key, {"action": "decline"})
+                case methods.ELICITATION:
+                    turn_id = turn.turn_id if turn else ""
+                    self.questions.ask(call, turn_id, not _is_ending(turn))
+                case method if self._serves(method):
+                    turn_id = turn.turn_id if turn else ""
+                    self.client.ask(call, turn_id, self.network_turn)
                 case method:
-                    refusal = rpc_error(jsonrpc.METHOD_NOT_FOUND, method=method)
-                    self._connection.answer_error(call.key, refusal)
+                    raise rpc_error(jsonrpc.METHOD_NOT_FOUND, method=method)
         except RequestError as error:
             self._connection.answer_error(call.key, error)
+
+    def _serves(self, method: str) -> bool:
+        advertised = (self._opts.fs and method in methods.FILE_METHODS) or (
+            self._opts.terminal and method in methods.TERMINAL_METHODS
+        )
+        return advertised and method in self.codec.SERVED
 
     def withdraw(self, params: bytes) -> None:
         """``$/cancel_request`` of the agent; an unknown or answered id is silent (07 R1)."""
@@ -97,73 +113,71 @@ class AgentCalls:
         parked = self._pending.take(call.key)
         if parked is not None:
             self._settle(parked, None, PermissionDecision.CANCELED)
-        else:  # only these two kinds of call stay open
-            self.answer_error(call.key, rpc_error(jsonrpc.REQUEST_CANCELLED))
-            self._outbox.put(ClientCallCancelled(call.key))
+        elif call.key in self._intercepted:
+            self._drop_intercepted(call.key)
+        elif not self.questions.withdraw(call.key):
+            self.client.withdraw(call)
 
-    # ---- files
-
-    def _file(self, call: InboundCall) -> None:
-        params = _file_params(call)
-        try:
-            authorize_file_call(
-                self._opts.permissions,
-                call.method,
-                params["path"],
-                self._locate,
-                self._grants,
-                self.network_turn,
-            )
-        except REFUSALS as error:
-            raise rpc_error(jsonrpc.INVALID_PARAMS, str(error)) from error
-        self._asked.add(call.key)
-        self._outbox.put(ClientCallAsked(call.key, call.method, params))
-
-    def answer(self, key: int, result: Any) -> None:
-        """The shell did what was asked."""
-        if key in self._asked:
-            self._asked.discard(key)
-            self._connection.answer(key, result)
-
-    def answer_error(self, key: int, error: RequestError) -> None:
-        """The shell could not do it."""
-        if key in self._asked:
-            self._asked.discard(key)
-            self._connection.answer_error(key, error)
-
-    def _locate(self, path: str) -> str:
-        if self._opts.locate is not None:
-            return self._opts.locate(path)
-        return confinement.locate(path, self._roots)
+    def intercepted(self, key: int, patched: Any, error: Exception | None) -> None:
+        """What the gateway says of a call; a key that is not open any more is ignored."""
+        waiting = self._intercepted.pop(key, None)
+        if waiting is None:
+            self.client.intercepted(key, patched, error)
+            return
+        parked, inside = waiting
+        asked = parked.asked
+        self._prechecks.record(parked.turn_id, _tool_id(asked), asked.tool_input)
+        changed = patched is not None and canonical(patched) != canonical(asked.tool_input)
+        if isinstance(error, PermissionDeniedError) or changed:
+            option, decision = permission.select(asked.options, PermissionDecision.REJECT_ONCE)
+            self._settle(parked, option, decision)
+        elif error is not None:
+            failed = error if isinstance(error, RequestError) else refusal(error)
+            self._connection.answer_error(key, failed)
+        else:
+            self._decide(parked, inside)
 
     # ---- permissions
 
     def _permission(self, call: InboundCall, turn: Turn | None) -> None:
-        asked = permission.decode_request(call.params)
+        asked = self.codec.decode_permission(call.params)
         if not self.ready:
             self._connection.answer(call.key, permission.outcome(None))
             return
+        if asked.tool is not None and self.report is not None:
+            self.report(asked.tool)
         turn_id = turn.turn_id if turn else ""
         if turn is not None:
             turn.permission_asked(asked.tool_call_id, self._outbox.events)
         paths = self._located(asked)
         parked = Parked(call.key, turn_id, self._pending.name(asked, turn_id), asked, paths or ())
         # An ended or cancelled turn takes no permissions any more (D24).
-        if not asked.answerable or (turn and (turn.cancel_sent or not turn.is_open)):
+        if not asked.answerable or _is_ending(turn):
             self._settle(parked, None, PermissionDecision.CANCELED)
             return
-        option, decision = self._judge(asked, paths is not None)
+        tool = _tool_id(asked)
+        if self._opts.gateway and tool:
+            self._intercepted[call.key] = parked, paths is not None
+            read_only = asked.kind == "read"
+            shown = InterceptAsked(call.key, tool, read_only, asked.tool_input, turn_id)
+            self._outbox.put(shown)
+        else:
+            self._decide(parked, paths is not None)
+
+    def _decide(self, parked: Parked, inside: bool) -> None:
+        option, decision = self._judge(parked.asked, inside)
         if decision is PermissionDecision.PENDING:
             self._pending.park(parked)
             self._event(parked, decision)
-            self._outbox.arm(f"{TIMER}{call.key}", self._opts.permission_timeout_s)
+            self._outbox.arm(f"{TIMER}{parked.key}", self._opts.permission_timeout_s)
+            self._tell()
         else:
             self._settle(parked, option, decision)
 
     def _located(self, asked: Asked) -> tuple[str, ...] | None:
         """The canonical paths of the request; ``None`` when one is outside the roots."""
         try:
-            return tuple(self._locate(path) for path in asked.paths)
+            return tuple(self.client.locate(path) for path in asked.paths)
         except (InvalidPathError, PathOutsideWorkspaceError):
             return None
 
@@ -196,10 +210,22 @@ class AgentCalls:
         option, applied = permission.select(parked.asked.options, decision)
         self._settle(parked, option, applied)
 
-    def cancel_permissions(self) -> None:
-        """Answer all that wait with ``cancelled`` (D24; 07 R1)."""
+    def precheck_over(self, name: str) -> None:
+        """The announcement of a call that the gateway has seen did not come."""
+        self._prechecks.timer_fired(name)
+
+    def cancel_waiting(self) -> None:
+        """Answer all that wait for the user with ``cancelled`` (D24; 07 R1, R28)."""
         for parked in self._pending.take_all():
             self._settle(parked, None, PermissionDecision.CANCELED)
+        for key in sorted(self._intercepted):
+            self._drop_intercepted(key)
+        self.questions.cancel()
+
+    def _drop_intercepted(self, key: int) -> None:
+        del self._intercepted[key]
+        self._outbox.put(ClientCallCancelled(key))
+        self._connection.answer(key, permission.outcome(None))
 
     def _settle(
         self, parked: Parked, option: PermissionOption | None, decision: PermissionDecision
@@ -207,6 +233,7 @@ class AgentCalls:
         self._outbox.disarm(f"{TIMER}{parked.key}")
         self._event(parked, decision)
         self._connection.answer(parked.key, permission.outcome(option))
+        self._tell()
 
     def _event(self, parked: Parked, decision: PermissionDecision) -> None:
         self._outbox.events.append(
@@ -216,8 +243,12 @@ class AgentCalls:
     # ---- ends
 
     def tool_finished(self, tool_call_id: str) -> None:
-        """A tool call is completed or failed: its grant is used up (04 5.2)."""
+        """A tool call is over: its grant is used up (04 5.2)."""
         self._grants.close(tool_call_id)
+
+    def prechecked(self, turn_id: str, update: ToolChanged) -> bool:
+        """Whether the gateway has seen the call that is announced (04 5.6)."""
+        return self._prechecks.consume(turn_id, update)
 
     def turn_over(self) -> None:
         """No grant outlives its turn."""
@@ -226,26 +257,13 @@ class AgentCalls:
 
     def disconnected(self) -> None:
         """Nobody waits for answers any more."""
-        self.cancel_permissions()
-        for key in sorted(self._asked):
-            self._outbox.put(ClientCallCancelled(key))
-        self._asked.clear()
+        self.cancel_waiting()
+        self.client.disconnected()
 
 
-def _file_params(call: InboundCall) -> Mapping[str, Any]:
-    """The members of a file call, of the right types.
+def _is_ending(turn: Turn | None) -> bool:
+    return turn is not None and (turn.cancel_sent or not turn.is_open)
 
-    :raises RequestError: -32602.
-    """
-    body = decode_object(call.params)
-    if body is None:
-        raise rpc_error(jsonrpc.INVALID_PARAMS, "params is no object")
-    params: dict[str, Any] = {"sessionId": body.get("sessionId")}
-    for member, type_, required in FILE_MEMBERS[call.method]:
-        value = body.get(member)
-        if type_ is int and type(value) is float and value.is_integer():
-            value = int(value)
-        if type(value) is not type_ and (required or value is not None):
-            raise rpc_error(jsonrpc.INVALID_PARAMS, f"{member} is missing or has a wrong type")
-        params[member] = value
-    return params
+
+def _tool_id(asked: Asked) -> str:
+    return tool_id(asked.kind, asked.given_tool, asked.title)

@@ -1,55 +1,21 @@
 """The ACP client of one agent process, without any I/O: bytes and calls in, outputs and bytes out.
 
-It composes lines, connection, handshake, conversation and the agent's requests, and owns only what
-lies between them: which of them a message belongs to, and that after the connection is lost nothing
-happens any more.
+The calls a host makes, what each of them needs, and that after the connection is lost nothing
+happens any more; all else is done by the parts behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from ...actors.errors import (
-    AgentError,
-    OperationUnavailableError,
-    RequestError,
-    SessionValueError,
-)
+from ...actors.errors import OperationUnavailableError, RequestError, SessionValueError
 from ...actors.model.agent import ApproveRequest, Caps
-from . import codec_v1, jsonrpc
-from .agent_calls import TIMER as PERMISSION
-from .agent_calls import AgentCalls
-from .connection import Connection
-from .conversation import Conversation, PromptCall, SteerCall
-from .handshake import Answer
-from .inputs import OptionsChanged
-from .jsonrpc import (
-    BadRequest,
-    Id,
-    Message,
-    Notification,
-    Request,
-    Response,
-    UpdateSeen,
-    decode_update_params,
-    decode_value,
-    rpc_error,
-)
+from .dispatch import Dispatch
 from .lines import LineSplitter
 from .options import FRAME_BYTES_MAX, ClientOpts
-from .outbox import Outbox
-from .outputs import Disconnected, Output, SessionClosed
-from .starting import REPLAY_MAX, REPLAY_SILENCE, STEP, Starting, StepCall
-from .updates import decode_update
-
-NO_ID: Id = None
-
-
-@dataclass(frozen=True, slots=True)
-class CloseCall:
-    """``session/close`` waits for its answer."""
+from .outputs import Output
+from .session_calls import SessionCalls
 
 
 class AcpClient:
@@ -63,29 +29,23 @@ class AcpClient:
 
     def __init__(self, opts: ClientOpts) -> None:
         self._lines = LineSplitter()
-        self._connection: Connection[Any] = Connection()
-        self._outbox = Outbox()
-        self._starting = Starting(opts, self._connection, self._outbox)
-        self._calls = AgentCalls(opts, self._connection, self._outbox)
-        self._conversation = Conversation(opts, self._connection, self._outbox, self._calls)
+        self._parts = Dispatch(opts)
         self._started = False
-        self._stopping = False
-        self._session_closed = False
 
     @property
     def caps(self) -> Caps:
         """What the agent can do; replaced when the agent changes its options."""
-        return self._starting.handshake.caps
+        return self._parts.starting.handshake.caps
 
     @property
     def acp_session_id(self) -> str:
         """The agent's id of the session; blank before it is known."""
-        return self._starting.handshake.acp_session_id
+        return self._parts.starting.handshake.acp_session_id
 
     @property
     def turn_id(self) -> str:
-        """The open turn, or blank."""
-        turn = self._conversation.turn
+        """The open turn, be its prompt taken yet or not; or blank."""
+        turn = self._parts.conversation.current
         return turn.turn_id if turn else ""
 
     # ---- bytes
@@ -95,25 +55,25 @@ class AcpClient:
 
         After the connection was lost or the start has failed nothing is taken.
         """
-        if not self._connection.closed:
-            self._receive(self._lines.feed(data))
+        if not self._parts.connection.closed:
+            self._parts.receive(self._lines.feed(data))
             if self._lines.overflowed:
-                self._disconnect(f"line of {FRAME_BYTES_MAX} bytes or more")
-        return self._outbox.drain()
+                self._parts.disconnect(f"line of {FRAME_BYTES_MAX} bytes or more")
+        return self._parts.outbox.drain()
 
     def receive_eof(self, cause: str) -> list[Output]:
         """The pipe or the process is gone. Only the first call does anything.
 
         :param cause: for people; part of every failure that comes of it.
         """
-        if not self._connection.closed:
-            self._receive(self._lines.finish())
-            self._disconnect(cause)
-        return self._outbox.drain()
+        if not self._parts.connection.closed:
+            self._parts.receive(self._lines.finish())
+            self._parts.disconnect(cause)
+        return self._parts.outbox.drain()
 
     def data_to_send(self) -> bytes:
         """The bytes to write now, each returned once; ``b""`` when there are none."""
-        return self._connection.data_to_send()
+        return self._parts.connection.data_to_send()
 
     # ---- calls
 
@@ -125,8 +85,8 @@ class AcpClient:
         if self._started:
             raise OperationUnavailableError("already started", operation="start")
         self._started = True
-        self._starting.begin()
-        return self._outbox.drain()
+        self._parts.starting.begin()
+        return self._parts.outbox.drain()
 
     def prompt(self, turn_id: str, text: str, meta: Mapping[str, Any]) -> list[Output]:
         """Open a turn and send its prompt.
@@ -137,8 +97,8 @@ class AcpClient:
         """
         _require(turn_id=turn_id, text=text)
         self._require_ready("prompt")
-        self._conversation.prompt(turn_id, text, meta)
-        return self._outbox.drain()
+        self._parts.conversation.prompt(turn_id, text, meta)
+        return self._parts.outbox.drain()
 
     def cancel(self) -> list[Output]:
         """Ask the agent to end the open turn, once; it closes by its answer or the grace (D27).
@@ -146,9 +106,9 @@ class AcpClient:
         Pending permissions are answered ``cancelled`` at once. Without a turn only the
         notification is sent, without a session nothing.
         """
-        if self._starting.ready and not self._connection.closed and not self._stopping:
-            self._conversation.cancel()
-        return self._outbox.drain()
+        if self._parts.is_usable:
+            self._parts.conversation.cancel()
+        return self._parts.outbox.drain()
 
     def steer(self, steer_id: str, text: str) -> list[Output]:
         """Send text into the open turn; ends in one ``SteerAnswered``.
@@ -161,8 +121,8 @@ class AcpClient:
         self._require_ready("steer")
         if not self.caps.supports_steering:
             raise OperationUnavailableError("the agent can not be steered", operation="steer")
-        self._conversation.steer(steer_id, text)
-        return self._outbox.drain()
+        self._parts.conversation.steer(steer_id, text)
+        return self._parts.outbox.drain()
 
     def resolve_permission(self, request: ApproveRequest) -> list[Output]:
         """Answer a pending permission request (04 6.4).
@@ -172,30 +132,81 @@ class AcpClient:
         :raises PendingPermissionConflictError: several requests of the turn are.
         :raises InvalidPermissionDecisionError: the agent did not offer it; it stays pending.
         """
-        self._calls.resolve(request)
-        return self._outbox.drain()
+        self._parts.calls.resolve(request)
+        return self._parts.outbox.drain()
 
     def answer(self, key: int, result: Any) -> list[Output]:
         """Answer a ``ClientCallAsked``; a key that is not open any more is ignored."""
-        self._calls.answer(key, result)
-        return self._outbox.drain()
+        self._parts.calls.client.answer(key, result)
+        return self._parts.outbox.drain()
 
     def answer_error(self, key: int, error: RequestError) -> list[Output]:
         """Refuse a ``ClientCallAsked``; a key that is not open any more is ignored."""
-        self._calls.answer_error(key, error)
-        return self._outbox.drain()
+        self._parts.calls.client.answer_error(key, error)
+        return self._parts.outbox.drain()
+
+    def intercepted(
+        self, key: int, patched: Any = None, error: Exception | None = None
+    ) -> list[Output]:
+        """What the gateway says to an ``InterceptAsked``; a key not open any more is ignored.
+
+        :param patched: the input to use instead; a permission request takes no other (04 6.2).
+        :param error: why it refuses: ``PermissionDeniedError``, or a failure of its own.
+        """
+        self._parts.calls.intercepted(key, patched, error)
+        return self._parts.outbox.drain()
+
+    def answer_elicitation(
+        self, key: int, action: str, content: dict[str, Any] | None = None
+    ) -> list[Output]:
+        """Answer an ``ElicitationAsked``; a key that is not open any more is ignored.
+
+        :param action: ``accept``, ``decline`` or ``cancel``.
+        :param content: of a form that is accepted.
+        :raises SessionValueError: no such action.
+        """
+        self._parts.calls.questions.answer(key, action, content)
+        return self._parts.outbox.drain()
+
+    def about_sessions(self) -> SessionCalls:
+        """Requests beside the conversation; each returns the id of its ``SessionAnswered``.
+
+        Take :meth:`drained` after each.
+
+        :raises OperationUnavailableError: not ready, stopping or disconnected.
+        """
+        self._require_ready("about_sessions")
+        return self._parts.sessions
+
+    def drained(self) -> list[Output]:
+        """The outputs of calls that return something else."""
+        return self._parts.outbox.drain()
+
+    def stop_tool(self, tool_call_id: str) -> list[Output]:
+        """Ask a v2 agent to end one tool call of the open turn; others can not be asked.
+
+        :raises OperationUnavailableError: the agent does not offer it for that call.
+        """
+        self._require_ready("stop_tool")
+        self._parts.conversation.turns.stop_tool(tool_call_id)
+        return self._parts.outbox.drain()
+
+    def stop_terminal(self, terminal_id: str) -> list[Output]:
+        """As :meth:`stop_tool`, for a terminal of the agent's own."""
+        self._require_ready("stop_terminal")
+        self._parts.conversation.turns.stop_terminal(terminal_id)
+        return self._parts.outbox.drain()
+
+    def terminal_text(self, terminal_id: str) -> str:
+        """The last 64 KiB of what a terminal of the agent's own wrote; blank for no such."""
+        terminal = self._parts.conversation.turns.reports.terminal(terminal_id)
+        return terminal.tail if terminal else ""
 
     def timer_fired(self, name: str) -> list[Output]:
         """A timer ran out; one that was cancelled meanwhile does nothing."""
-        if self._outbox.fired(name):
-            if name.startswith(PERMISSION):
-                self._calls.timer_fired(name)
-            elif name.startswith(STEP) or name in (REPLAY_SILENCE, REPLAY_MAX):
-                self._starting.timer_fired(name)
-                self._after_step()
-            else:
-                self._conversation.timer_fired(name)
-        return self._outbox.drain()
+        if self._parts.outbox.fired(name):
+            self._parts.timer_fired(name)
+        return self._parts.outbox.drain()
 
     def stop_requested(self) -> list[Output]:
         """The process will be stopped: cancel and close the session (04 7.2, D30).
@@ -203,131 +214,13 @@ class AcpClient:
         From now on an error that only says so ends a turn without a terminal event. One
         ``SessionClosed`` follows, at once where there is nothing to wait for.
         """
-        if not self._stopping:
-            self._stopping = True
-            self._stop()
-        return self._outbox.drain()
-
-    def _stop(self) -> None:
-        self._conversation.stopping = True
-        if self._starting.ready and not self._connection.closed:
-            self._conversation.stop()
-            self._calls.ready = False
-            if self.caps.supports_close_session and self._send_close():
-                return
-        self._put_session_closed()
-
-    def _send_close(self) -> bool:
-        try:
-            params = {"sessionId": self.acp_session_id}
-            self._connection.request(codec_v1.SESSION_CLOSE, params, CloseCall())
-        except RequestError:
-            return False  # an agent may call its session by a name too long to repeat
-        return True
-
-    def _put_session_closed(self) -> None:
-        if self._stopping and not self._session_closed:
-            self._session_closed = True
-            self._outbox.put(SessionClosed())
+        if not self._parts.stopping:
+            self._parts.stop()
+        return self._parts.outbox.drain()
 
     def _require_ready(self, operation: str) -> None:
-        if not self._starting.ready or self._stopping or self._connection.closed:
+        if not self._parts.is_usable:
             raise OperationUnavailableError("the agent is not ready", operation=operation)
-
-    # ---- messages
-
-    def _receive(self, lines: list[bytes]) -> None:
-        for line in lines:
-            if self._starting.failed:
-                return
-            self._dispatch(jsonrpc.decode(line))
-
-    def _dispatch(self, message: Message) -> None:
-        match message:
-            case UpdateSeen():
-                self._update(message)
-            case Response():
-                purpose = self._connection.take_response(message)
-                self._answered(purpose, message)
-            case Request():
-                self._request(message)
-            case Notification():
-                self._notification(message)
-            case BadRequest(raw_id, error):
-                self._connection.refuse(raw_id, error)
-            case _:
-                self._outbox.log("warning", f"line skipped: {message.reason}")
-
-    def _update(self, seen: UpdateSeen) -> None:
-        if not self._starting.ready:
-            self._starting.take(seen)
-        elif seen.session_id != self.acp_session_id:
-            self._outbox.log("info", f"update for session {seen.session_id!r} dropped")
-        else:
-            update = decode_update(seen.update)
-            if isinstance(update, OptionsChanged):
-                self._starting.handshake.replace_options(update.options)
-            self._conversation.take(update)
-
-    def _answered(self, purpose: Any, response: Response) -> None:
-        match purpose:
-            case StepCall():
-                answer = Answer(decode_value(response.result), response.error)
-                self._starting.answered(purpose, answer)
-                self._after_step()
-            case PromptCall(turn):
-                self._conversation.prompt_answered(turn, response)
-            case SteerCall(steer_id):
-                self._conversation.steer_answered(steer_id, response)
-            case CloseCall():
-                self._put_session_closed()
-            case _:
-                self._outbox.log("info", f"answer with unknown id {response.id!r} ignored")
-
-    def _after_step(self) -> None:
-        if self._starting.ready:
-            self._conversation.session_id = self.acp_session_id
-            self._calls.ready = not self._stopping
-
-    def _request(self, request: Request) -> None:
-        call = self._connection.take_request(request)
-        if call is None:
-            return
-        if call.method == codec_v1.SESSION_UPDATE:
-            seen = decode_update_params(call.params)
-            if seen is None:
-                refusal = rpc_error(jsonrpc.INVALID_PARAMS, "no update")
-                self._connection.answer_error(call.key, refusal)
-                return
-            self._update(seen)
-            self._connection.answer(call.key, None)
-        else:
-            self._calls.serve(call, self._conversation.turn)
-
-    def _notification(self, notification: Notification) -> None:
-        match notification.method:
-            case codec_v1.CANCEL_REQUEST:
-                self._calls.withdraw(notification.params)
-            case codec_v1.SESSION_UPDATE:
-                self._outbox.log("warning", "update without sessionId or update")
-            case method if not method.startswith("_"):
-                self._outbox.log("info", f"notification {method!r} ignored")
-
-    # ---- the end
-
-    def _disconnect(self, cause: str) -> None:
-        waiting, _ = self._connection.disconnect()
-        error = rpc_error(jsonrpc.INTERNAL_ERROR, jsonrpc.PEER_GONE)
-        error.__cause__ = AgentError(cause)
-        self._calls.disconnected()
-        # A prompt that was answered before the end is done, not failed.
-        self._conversation.settle()
-        self._starting.disconnected(error)
-        for purpose in waiting:
-            self._answered(purpose, Response(NO_ID, b"null", error))
-        self._put_session_closed()
-        self._outbox.disarm_all()
-        self._outbox.put(Disconnected(cause))
 
 
 def _require(**members: str) -> None:

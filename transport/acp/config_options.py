@@ -36,21 +36,25 @@ class Setting:
 
     option_id: str
     value: str
+    is_boolean: bool = False
 
 
 class NotOffered(Exception):
     """The agent does not offer the value that was asked for; nothing is to be sent."""
 
 
-def decode_options(value: Any) -> tuple[SessionConfigOption, ...]:
-    """``configOptions`` of any message: blank ids and unknown types dropped, groups flattened."""
+def decode_options(value: Any, id_name: str = "id") -> tuple[SessionConfigOption, ...]:
+    """``configOptions`` of any message: blank ids and unknown types dropped, groups flattened.
+
+    :param id_name: the member that names an option, which depends on the version.
+    """
     if not isinstance(value, list):
         return ()
-    return tuple(option for item in value if (option := _option(item)) is not None)
+    return tuple(option for item in value if (option := _option(item, id_name)) is not None)
 
 
-def _option(item: Any) -> SessionConfigOption | None:
-    if not isinstance(item, dict) or not (option_id := _trimmed(item.get("id"))):
+def _option(item: Any, id_name: str) -> SessionConfigOption | None:
+    if not isinstance(item, dict) or not (option_id := _trimmed(item.get(id_name))):
         return None
     match item.get("type"):
         case "select":
@@ -104,10 +108,34 @@ def choose_mode(caps: Caps, permissions: PermissionMode, prefer_gateway: bool) -
     option = None if caps.supported_modes else _select(caps, (), "mode")
     modes = caps.supported_modes if option is None else [value for value, _ in option.values]
     offered = {mode.lower(): mode for mode in reversed(modes)}
+    # Where nothing of the work passes us, a mode that asks would leave "no" to the asking (07 7).
+    prefer_gateway &= not (caps.owns_files and permissions is PermissionMode.DENY_ALL)
     for wanted in (GATEWAY_MODES if prefer_gateway else ()) + MODES_BY_PERMISSION[permissions]:
         if wanted.lower() in offered:
             return Setting(option.id if option else "", offered[wanted.lower()])
     return None
+
+
+def named_mode(caps: Caps, mode: str) -> Setting:
+    """How to set that very mode.
+
+    :raises NotOffered: neither the modes nor an option of the category list it.
+    """
+    option = None if caps.supported_modes else _select(caps, (), "mode")
+    if option is not None:
+        return _offered(option, "mode", mode)
+    if mode not in caps.supported_modes:
+        raise NotOffered(f'mode "{mode}" is not available')
+    return Setting("", mode)
+
+
+def named_option(caps: Caps, option_id: str, value: str) -> Setting | None:
+    """How to set an option by its id; ``None`` when there is no such option.
+
+    :raises NotOffered: it does not list the value.
+    """
+    found = [option for option in caps.config_options if option.id == option_id]
+    return _offered(found[0], option_id, value) if found else None
 
 
 def choose_model(caps: Caps, model: str) -> Setting:
@@ -144,4 +172,4 @@ def _select(caps: Caps, ids: tuple[str, ...], category: str) -> SessionConfigOpt
 def _offered(option: SessionConfigOption, what: str, value: str) -> Setting:
     if value not in {offered for offered, _ in option.values}:
         raise NotOffered(f'{what} "{value}" is not available in config option "{option.id}"')
-    return Setting(option.id, value)
+    return Setting(option.id, value, is_boolean=option.kind == "boolean")

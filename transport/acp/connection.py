@@ -126,6 +126,10 @@ class Connection(Generic[Purpose]):
         key = self._keys.get(request_id)
         return None if key is None else self._inbound[key]
 
+    def is_open(self, key: int) -> bool:
+        """Whether a call still waits for our answer."""
+        return key in self._inbound
+
     def answer(self, key: int, result: Any) -> bool:
         """Answer an open call; ``False`` when the key is not open."""
         call = self._close(key)

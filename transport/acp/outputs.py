@@ -52,10 +52,50 @@ class EventsEmitted:
     on it.
 
     A blank ``turn_id`` marks a session fact outside a turn (usage, title, commands, options;
-    07 R11); all others carry the turn they belong to. ``timestamp`` is ``NO_TIME``.
+    07 R11); all others carry the turn they belong to: the one of the prompt, one that the agent
+    began (``TurnOpened``), or, with a v2 agent, an earlier one whose tool calls and terminals go
+    on in the background (07 4.10). ``timestamp`` is ``NO_TIME``.
     """
 
     events: tuple[AgentEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOpened:
+    """The agent began to work without a prompt of ours (07 4.9, 9.1); its events follow.
+
+    Until its ``TurnClosed`` no prompt is accepted from a v2 agent's caller; a v1 agent's next
+    prompt ends it.
+
+    :param source: of its events, always ``synthetic``.
+    :param reason: always ``agent_initiated``.
+    """
+
+    turn_id: str
+    source: str = "synthetic"
+    reason: str = "agent_initiated"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkChanged:
+    """What the agent is doing has changed in a way that turns do not tell (07 4.6, 4.10).
+
+    :param state: ``running``, ``blocked`` (it waits for the user: stall timers pause),
+        ``unknown`` (busy in a way we do not know) or ``idle``.
+    :param background: ids of work that goes on beside or after the turn; as long as there is any,
+        an idle session must not be reaped.
+    """
+
+    state: str
+    background: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KillTerminals:
+    """A turn was cancelled, and these terminals of ours that it created still run (07 R5)."""
+
+    turn_id: str
+    terminal_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +126,97 @@ class SteerAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ClientCallAsked:
-    """The agent asks for a file; the static policy allowed it, confinement is the asked one's.
+    """The agent asks for a file or a terminal; the static policy allowed it, confinement is the
+    asked one's.
 
     Answer with ``answer(key, result)`` or ``answer_error(key, error)``, unless a
     :class:`ClientCallCancelled` for the key came first.
 
     :param key: names this call; never reused.
-    :param method: ``fs/read_text_file`` or ``fs/write_text_file``.
-    :param params: ``sessionId``, ``path``, and ``line``/``limit`` (``None`` when absent) or
-        ``content``; types are checked.
+    :param method: ``fs/read_text_file``, ``fs/write_text_file``, or ``terminal/create``,
+        ``output``, ``wait_for_exit``, ``kill``, ``release``.
+    :param params: ``sessionId`` and the members of the method, ``None`` when absent, of checked
+        types: ``path``, ``line``, ``limit``; ``path``, ``content``; ``command``, ``args`` (tuple),
+        ``env`` (tuple of pairs), ``cwd``, ``outputByteLimit``; ``terminalId``.
+    :param turn_id: the turn it belongs to, or blank.
     """
 
     key: int
     method: str
     params: Mapping[str, Any]
+    turn_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptAsked:
+    """Show a tool call to the gateway before it is served or decided (04 5.6).
+
+    Answer with ``intercepted(key, patched)``; a :class:`ClientCallCancelled` for the key withdraws
+    it.
+
+    :param tool_id: ``Read``, ``Write``, ``Bash`` or a name of the agent's.
+    :param input: the input of the tool as JSON values.
+    """
+
+    key: int
+    tool_id: str
+    read_only: bool
+    input: Any
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElicitationAsked:
+    """The agent asks the user something (07 R28); answer with ``answer_elicitation``.
+
+    :param key: names this question; never reused.
+    :param mode: ``form`` with ``schema``, or ``url`` with ``url`` and ``elicitation_id``.
+    :param turn_id: the open turn; blank for a question that belongs to none.
+    """
+
+    key: int
+    mode: str
+    message: str
+    schema: Mapping[str, Any]
+    url: str
+    elicitation_id: str
+    tool_call_id: str
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElicitationDone:
+    """A question needs no answer any more.
+
+    :param key: of its ``ElicitationAsked``.
+    :param why: ``completed`` (what the url leads to was done), ``withdrawn`` by the agent, or
+        ``canceled`` with its turn or the process.
+    """
+
+    key: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAnswered:
+    """The answer to a request about sessions, such as ``list_sessions``.
+
+    :param call_id: as the call returned it.
+    :param result: the members of the result; empty with an error.
+    """
+
+    call_id: int
+    operation: str
+    result: Mapping[str, Any]
+    error: RequestError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCallCancelled:
-    """The agent withdrew the call, or is gone; it is answered already, drop the work."""
+    """The agent withdrew the call, or is gone; it is answered already, drop the work.
+
+    Also of an ``InterceptAsked``.
+    """
 
     key: int
 
@@ -159,10 +271,17 @@ Output: TypeAlias = (
     Ready
     | StartFailed
     | EventsEmitted
+    | TurnOpened
+    | WorkChanged
+    | KillTerminals
     | TurnClosed
     | SteerAnswered
     | ClientCallAsked
     | ClientCallCancelled
+    | InterceptAsked
+    | ElicitationAsked
+    | ElicitationDone
+    | SessionAnswered
     | SessionClosed
     | TimerArmed
     | TimerCancelled

@@ -12,6 +12,7 @@ from typing import Any
 from ...actors.model.agent import PermissionDecision, PermissionOption
 from ...actors.model.event import AgentEvent, EventType, RawJSON
 from . import jsonrpc
+from .inputs import ToolChanged
 from .jsonrpc import decode_object, rpc_error
 
 ACTION = "session/request_permission"
@@ -38,6 +39,7 @@ class Asked:
 
     :param given_id: the id the agent gave it in ``_meta``, or blank.
     :param locations: the items of the wire that name a path.
+    :param tool: the tool call as an update, which counts before the request does (07 11).
     """
 
     session_id: str
@@ -49,6 +51,8 @@ class Asked:
     locations: tuple[dict[str, Any], ...]
     options: tuple[PermissionOption, ...]
     tool_input: Any = None
+    tool: ToolChanged | None = None
+    given_tool: str = ""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -69,32 +73,51 @@ def decode_request(params: bytes) -> Asked:
     body = decode_object(params)
     if body is None:
         raise rpc_error(jsonrpc.INVALID_PARAMS, "params is no object")
-    tool_call, options = body.get("toolCall"), body.get("options")
-    if not isinstance(tool_call, dict | None) or not isinstance(options, list | None):
-        raise rpc_error(jsonrpc.INVALID_PARAMS, "toolCall or options has the wrong type")
-    tool_call = tool_call or {}
+    tool_call = body.get("toolCall")
+    if not isinstance(tool_call, dict | None):
+        raise rpc_error(jsonrpc.INVALID_PARAMS, "toolCall has the wrong type")
+    return asked_for(body, tool_call or {})
+
+
+def asked_for(body: dict[str, Any], tool_call: dict[str, Any]) -> Asked:
+    """The request about a tool call.
+
+    :raises RequestError: -32602, when the options are no list.
+    """
+    options = body.get("options")
+    if not isinstance(options, list | None):
+        raise rpc_error(jsonrpc.INVALID_PARAMS, "options has the wrong type")
     return Asked(
-        session_id=_str(body.get("sessionId")),
+        session_id=text(body.get("sessionId")),
         given_id=_given_id(body.get("_meta")),
-        tool_call_id=_str(tool_call.get("toolCallId")),
-        title=_str(tool_call.get("title")),
-        kind=_str(tool_call.get("kind")),
-        status=_str(tool_call.get("status")),
+        given_tool=given_tool(tool_call.get("_meta")) or given_tool(body.get("_meta")),
+        tool_call_id=text(tool_call.get("toolCallId")),
+        title=text(tool_call.get("title")),
+        kind=text(tool_call.get("kind")),
+        status=text(tool_call.get("status")),
         locations=_locations(tool_call.get("locations")),
         options=_options(options or []),
         tool_input=tool_call.get("rawInput"),
     )
 
 
-def _str(value: Any) -> str:
+def text(value: Any) -> str:
+    """The value, or a blank for what is no text."""
     return value if isinstance(value, str) else ""
 
 
 def _given_id(meta: Any) -> str:
     if not isinstance(meta, dict):
         return ""
-    given = (_str(meta.get(name)).strip() for name in ID_MEMBERS)
+    given = (text(meta.get(name)).strip() for name in ID_MEMBERS)
     return next((value for value in given if value), "")
+
+
+def given_tool(meta: Any) -> str:
+    """``toolName`` of any vendor's part of ``_meta`` (04 6.2)."""
+    parts = meta.values() if isinstance(meta, dict) else ()
+    names = (text(part.get("toolName")).strip() for part in parts if isinstance(part, dict))
+    return next((name for name in names if name), "")
 
 
 def _locations(value: Any) -> tuple[dict[str, Any], ...]:
@@ -108,7 +131,7 @@ def _locations(value: Any) -> tuple[dict[str, Any], ...]:
 
 def _options(items: list[Any]) -> tuple[PermissionOption, ...]:
     return tuple(
-        PermissionOption(item["optionId"], _str(item.get("kind")), _str(item.get("name")))
+        PermissionOption(item["optionId"], text(item.get("kind")), text(item.get("name")))
         for item in items
         if isinstance(item, dict) and isinstance(item.get("optionId"), str)
     )

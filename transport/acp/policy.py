@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable
 
 from ...actors.errors import PermissionDeniedError, ToolBlockedForNetworkTurnError
 from ...actors.model.agent import PermissionDecision, PermissionMode
-
-READ_FILE = "fs/read_text_file"
-WRITE_FILE = "fs/write_text_file"
+from .methods import READ_FILE, TERMINAL_CREATE, WRITE_FILE
 
 FILE_CALLS = {
     PermissionMode.DENY_ALL: frozenset[str](),
@@ -90,6 +88,15 @@ def authorize_file_call(
     located = locate(path)
     if not allowed and not grants.cover(located):
         raise _denied(mode, method)
+
+
+def authorize_terminal(mode: PermissionMode, grants: Grants) -> None:
+    """Let the agent start a terminal of ours, or raise.
+
+    :raises PermissionDeniedError: the mode refuses it and nothing was allowed to a tool call.
+    """
+    if mode is not PermissionMode.APPROVE_ALL and not grants:
+        raise _denied(mode, TERMINAL_CREATE)
 
 
 def _denied(mode: PermissionMode, method: str) -> PermissionDeniedError:

@@ -16,13 +16,12 @@ from . import jsonrpc
 from .connection import Connection
 from .failures import classified_failure
 from .handshake import Answer, Ask, AwaitSilence, Handshake
-from .inputs import OptionsChanged, Unreadable, Update
+from .inputs import OptionsChanged, StateSeen, Unreadable, Update
 from .jsonrpc import UpdateSeen, rpc_error
 from .options import HELD_BYTES_MAX, HELD_UPDATES_MAX, ClientOpts
 from .outbox import Outbox
 from .outputs import Ready, StartFailed
 from .turn import fact_event
-from .updates import decode_update
 
 STEP = "step:"
 REPLAY_SILENCE = "replay"
@@ -58,6 +57,8 @@ class Starting:
         self._held_bytes = 0
         self._facts: deque[AgentEvent] = deque(maxlen=HELD_UPDATES_MAX)
         self._replayed = 0
+        self.state: StateSeen | None = None
+        """What the agent does, as it last said; how its work ended before is history (07 4.11)."""
         self.ready = False
         self.failed = False
 
@@ -149,7 +150,7 @@ class Starting:
         else:
             if self._silent:
                 self._outbox.arm(REPLAY_SILENCE, self._opts.replay_silence_s)
-            update = decode_update(seen.update)
+            update = self.handshake.codec.decode_update(seen.update)
             if isinstance(update, OptionsChanged):
                 self.handshake.replace_options(update.options)
             self._note(update)
@@ -169,7 +170,7 @@ class Starting:
             if seen.session_id != self.handshake.acp_session_id:
                 self._outbox.log("info", f"update for session {seen.session_id!r} dropped")
                 continue
-            update = decode_update(seen.update)
+            update = self.handshake.codec.decode_update(seen.update)
             # The answer is newer than what was held, where it speaks of options at all.
             if isinstance(update, OptionsChanged) and not self.handshake.caps.config_options:
                 self.handshake.replace_options(update.options)
@@ -178,6 +179,9 @@ class Starting:
     def _note(self, update: Update) -> None:
         if isinstance(update, Unreadable):
             self._outbox.log("warning", update.reason)
+            return
+        if isinstance(update, StateSeen):
+            self.state = update
             return
         fact = fact_event(update, self.handshake.acp_session_id)
         if fact is None:

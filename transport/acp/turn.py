@@ -1,8 +1,9 @@
 """One turn of an agent: what its reports become, and how it ends (04 4.2-4.5, 7.1; 07 11).
 
-It knows no protocol version. A turn is open until its prompt is answered, then it settles: late
-updates still belong to it. The rules owned here: a tool result never precedes its call, usage is
-merged over the turn, our own prompt's echo is no event, and nothing follows the one terminal event.
+It knows no protocol version. A turn whose prompt the agent has not taken yet is held; then it is
+open until the work is over, then it settles: late updates still belong to it. The rules owned here:
+usage is merged over the turn, what a message repeats is no event, and nothing but the end of work
+that outlives the turn follows its one terminal event.
 """
 
 from __future__ import annotations
@@ -14,23 +15,24 @@ from ...actors.errors import RequestError
 from ...actors.model.event import AgentEvent, EventType, RawJSON, TokenUsage
 from ...actors.model.failure import FailureKind, SessionFailure, failure
 from . import jsonrpc
+from .echo import Echo
 from .failures import failure_from_error, make_failure
 from .inputs import (
+    MessageSet,
     OptionsChanged,
     PlanChanged,
+    Report,
     SessionNoted,
     TextAdded,
     ToolChanged,
-    Update,
     UsageSeen,
     UserChunk,
 )
-from .options import DEFERRED_RESULTS_MAX, KNOWN_TOOLS_MAX
+from .messages import Messages
+from .tools import IsPrechecked, Tools
 
 # Plain text, so that an event holds no enum member and costs no look-up.
 USER_MESSAGE = EventType.USER_MESSAGE.value
-TOOL_CALL = EventType.TOOL_CALL.value
-TOOL_RESULT = EventType.TOOL_RESULT.value
 PLAN = EventType.PLAN.value
 USAGE = EventType.USAGE.value
 SYSTEM = EventType.SYSTEM.value
@@ -51,12 +53,13 @@ STOP_END_TURN = "end_turn"
 class Phase(Enum):
     """How far a turn is."""
 
+    HELD = "held"
     OPEN = "open"
     SETTLING = "settling"
     CLOSED = "closed"
 
 
-def fact_event(update: Update, session_id: str) -> AgentEvent | None:
+def fact_event(update: Report, session_id: str) -> AgentEvent | None:
     """The event of a report about the session, which needs no turn (07 R11); else ``None``."""
     match update:
         case OptionsChanged() | SessionNoted(fact=True):
@@ -70,52 +73,71 @@ def fact_event(update: Update, session_id: str) -> AgentEvent | None:
 
 
 class Turn:
-    """One turn; made when its prompt is sent.
+    """One turn; made when its prompt is sent, or when the agent begins to work by itself.
 
     :param turn_id: fills every event.
     :param session_id: the agent's id of the session.
-    :param prompts: texts whose echo is to be recognised: as sent, and as the caller wrote it.
+    :param prompts: texts whose echo is to be recognised: as sent, and as the caller wrote it. A
+        turn without any is the agent's own.
+    :param prechecked: whether the gateway has seen the tool call of an announcement.
     """
 
-    def __init__(self, turn_id: str, session_id: str, prompts: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        turn_id: str,
+        session_id: str,
+        prompts: tuple[str, ...],
+        prechecked: IsPrechecked = lambda update: False,
+    ) -> None:
         self.turn_id = turn_id
         self.phase = Phase.OPEN
         self.cancel_sent = False
         self.usage = TokenUsage(turn_id=turn_id)
         self.stop_reason = ""
+        self.is_ours = bool(prompts)
+        self.was_inserted = False
+        self.number = 0
+        """Tells the timers of turns apart."""
+        self.tools = Tools(self.event, prechecked)
         self._session_id = session_id
-        self._echo = _Echo(prompts)
+        self._echo = Echo(prompts)
+        self._messages = Messages()
         self._has_output = False
-        # Announced calls, in order of announcement, each with the mark of its last result.
-        self._known: dict[str, int | None] = {}
-        self._expected: set[str] = set()
-        self._deferred: dict[str, ToolChanged] = {}
 
     # ---- what the agent reports
 
-    def take(self, update: Update, out: list[AgentEvent]) -> None:
+    def take(self, update: Report, out: list[AgentEvent]) -> None:
         """Append the events of one report."""
         match update:
             case TextAdded():
                 self._output(out)
-                out.append(self._event(update.role, text=update.text, raw=update.raw))
+                if update.message_id:
+                    self._messages.add((update.role, update.message_id), update.text)
+                out.append(self.event(update.role, text=update.text, raw=update.raw))
             case ToolChanged():
                 self._end_echo()
-                self._tool(update, out)
+                self.tools.take(update, out)
             case UserChunk():
                 self._user(update, out)
+            case MessageSet():
+                self._set(update, out)
             case PlanChanged():
                 self._output(out)
-                out.append(self._event(PLAN, raw=update.raw))
+                out.append(self.event(PLAN, raw=update.raw))
             case UsageSeen() if not update.usage.is_zero:
-                self.flush_results(out)
+                self.tools.flush(out)
                 self.usage = self.usage.merge(update.usage)
-                out.append(self._event(USAGE, usage=self.usage, raw=update.raw))
+                out.append(self.event(USAGE, usage=self.usage, raw=update.raw))
             case OptionsChanged() | SessionNoted():
-                self.flush_results(out)
-                out.append(self._event(SYSTEM, title=update.token, raw=update.raw))
+                self.tools.flush(out)
+                out.append(self.event(SYSTEM, title=update.token, raw=update.raw))
             case _:  # usage that says nothing
                 pass
+
+    def note(self, token: str, text: str, raw: RawJSON, out: list[AgentEvent]) -> None:
+        """Something under its own token, such as the output of a terminal of the agent."""
+        self._output(out)
+        out.append(self.event(SYSTEM, title=token, text=text, raw=raw))
 
     def permission_asked(self, tool_call_id: str, out: list[AgentEvent]) -> None:
         """A permission request is about to become an event: what came before it goes first (D26).
@@ -124,93 +146,61 @@ class Turn:
         need not wait.
         """
         self._output(out)
-        if len(self._expected) < KNOWN_TOOLS_MAX:
-            self._expected.add(tool_call_id)
+        self.tools.expect(tool_call_id)
 
     def _user(self, chunk: UserChunk, out: list[AgentEvent]) -> None:
         for spoken in self._echo.take(chunk):
-            self.flush_results(out)
+            self.tools.flush(out)
             self._has_output = True
-            out.append(self._event(USER_MESSAGE, text=spoken.text, raw=spoken.raw))
+            if spoken.message_id:
+                self._messages.add((USER_MESSAGE, spoken.message_id), spoken.text)
+            out.append(self.event(USER_MESSAGE, text=spoken.text, raw=spoken.raw))
+
+    def _set(self, update: MessageSet, out: list[AgentEvent]) -> None:
+        """A whole message: only what it adds to what was streamed is news (07 R23)."""
+        if update.text is None or update.message_id == self._echo.message_id:
+            return
+        key = (update.role, update.message_id)
+        is_new = key not in self._messages
+        rest = self._messages.replace(key, update.text)
+        if rest is None:
+            self.note(update.token, "", update.raw, out)
+        elif rest or (is_new and update.has_blocks):
+            self._output(out)
+            out.append(self.event(update.role, text=rest, raw=update.raw))
 
     def _output(self, out: list[AgentEvent]) -> None:
         self._end_echo()
-        self.flush_results(out)
+        self.tools.flush(out)
 
     def _end_echo(self) -> None:
         self._has_output = True
         self._echo.end()
 
-    # ---- tools
-
-    def _tool(self, update: ToolChanged, out: list[AgentEvent]) -> None:
-        tool_call_id = update.tool_call_id
-        if update.announces or not update.final:
-            self._announce(update, out)
-            deferred = self._deferred.pop(tool_call_id, None)
-            if deferred is not None:
-                self._result(deferred, out)
-            elif update.final:
-                self._result(update, out)
-        elif tool_call_id == "" or tool_call_id in self._known:
-            self._result(update, out)
-        elif tool_call_id in self._expected:
-            self._announce(update, out)
-            self._result(update, out)
-        else:
-            # The call may be the next thing on the wire: wait for it, but not for long.
-            self._deferred.setdefault(tool_call_id, update)
-            if len(self._deferred) > DEFERRED_RESULTS_MAX:
-                self._release(next(iter(self._deferred)), out)
-
-    def flush_results(self, out: list[AgentEvent]) -> None:
-        """Let results go whose call was never announced: they announce it themselves (07 R19)."""
-        while self._deferred:
-            self._release(next(iter(self._deferred)), out)
-
-    def _release(self, tool_call_id: str, out: list[AgentEvent]) -> None:
-        update = self._deferred.pop(tool_call_id)
-        self._announce(update, out)
-        self._result(update, out)
-
-    def _announce(self, update: ToolChanged, out: list[AgentEvent]) -> None:
-        tool_call_id = update.tool_call_id
-        self._known.setdefault(tool_call_id, None)
-        if len(self._known) > KNOWN_TOOLS_MAX:
-            del self._known[next(iter(self._known))]
-        out.append(
-            self._event(
-                TOOL_CALL,
-                tool_call_id=tool_call_id,
-                title=update.title,
-                raw=update.raw,
-            )
-        )
-
-    def _result(self, update: ToolChanged, out: list[AgentEvent]) -> None:
-        mark = hash(update.raw.data)
-        if update.tool_call_id and self._known.get(update.tool_call_id) == mark:
-            return  # the same result once more
-        if update.tool_call_id:
-            self._known[update.tool_call_id] = mark
-        out.append(
-            self._event(
-                TOOL_RESULT,
-                tool_call_id=update.tool_call_id,
-                title=update.title,
-                raw=update.raw,
-            )
-        )
-
     # ---- the end
 
     @property
     def is_open(self) -> bool:
-        """Whether the prompt still waits for its answer."""
-        return self.phase is Phase.OPEN
+        """Whether the work is not over yet, or has not even begun."""
+        return self.phase in (Phase.HELD, Phase.OPEN)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the agent has not taken the prompt yet."""
+        return self.phase is Phase.HELD
+
+    def hold(self) -> None:
+        """The prompt was sent; the agent will say when it becomes part of the session."""
+        self.phase = Phase.HELD
+
+    def inserted(self, message_id: str) -> None:
+        """The agent took the prompt, as the message of that id."""
+        self.phase = Phase.OPEN
+        self.was_inserted = True
+        self._echo.message_id = message_id
 
     def answered(self, stop_reason: str, usage: TokenUsage) -> None:
-        """The prompt was answered; late updates are still taken until :meth:`finish`."""
+        """The work is over; late updates are still taken until :meth:`finish`."""
         self.phase = Phase.SETTLING
         self.stop_reason = stop_reason
         self.usage = self.usage.merge(usage)
@@ -222,11 +212,12 @@ class Turn:
 
     def finish(self, out: list[AgentEvent]) -> None:
         """End with ``done``."""
-        self.flush_results(out)
-        if self.stop_reason == STOP_END_TURN and not self._has_output:
-            out.append(self._event(RUNTIME_WARNING, text=NO_OUTPUT))
+        self.tools.flush(out)
+        silent = not (self._has_output or self.cancel_sent)
+        if self.stop_reason == STOP_END_TURN and silent and self.is_ours:
+            out.append(self.event(RUNTIME_WARNING, text=NO_OUTPUT))
         usage = None if self.usage.is_zero else self.usage
-        out.append(self._event(DONE, stop_reason=self.stop_reason, usage=usage))
+        out.append(self.event(DONE, stop_reason=self.stop_reason, usage=usage))
         self.phase = Phase.CLOSED
 
     def fail(self, error: RequestError, out: list[AgentEvent]) -> None:
@@ -247,51 +238,19 @@ class Turn:
 
     def close(self, out: list[AgentEvent]) -> None:
         """End without a terminal event, because a stop was requested (04 4.2)."""
-        self.flush_results(out)
+        self.tools.flush(out)
         self.phase = Phase.CLOSED
 
     def _fail(self, settled: SessionFailure, raw: RawJSON | None, out: list[AgentEvent]) -> None:
-        self.flush_results(out)
-        out.append(self._event(ERROR, error=settled.summary, failure=settled, raw=raw))
+        self.tools.flush(out)
+        out.append(self.event(ERROR, error=settled.summary, failure=settled, raw=raw))
         self.phase = Phase.CLOSED
 
-    def _event(self, type_: str, **members: Any) -> AgentEvent:
+    def event(self, type_: str, **members: Any) -> AgentEvent:
+        """An event of this turn."""
         return AgentEvent(type=type_, session_id=self._session_id, turn_id=self.turn_id, **members)
 
 
 def cancel_was_refused(error: RequestError) -> bool:
     """Whether the answer to a cancelled prompt makes the process suspect (07 R3)."""
     return error.code != jsonrpc.REQUEST_CANCELLED
-
-
-class _Echo:
-    """Tells the echo of our prompt from other user messages (07 R22).
-
-    Chunks are held as long as their joined text starts one of the prompts; the first agent
-    content proves that they were an echo, any other chunk that they were not.
-    """
-
-    def __init__(self, prompts: tuple[str, ...]) -> None:
-        self._candidates = prompts
-        self._offset = 0
-        self._held: list[UserChunk] = []
-
-    def take(self, chunk: UserChunk) -> list[UserChunk]:
-        """The chunks that are somebody's message after all."""
-        matching = tuple(
-            text for text in self._candidates if text.startswith(chunk.text, self._offset)
-        )
-        if matching:
-            self._candidates = matching
-            self._offset += len(chunk.text)
-            if chunk.text:  # empty ones could pile up without end, and say nothing
-                self._held.append(chunk)
-            return []
-        spoken = [*self._held, chunk]
-        self.end()
-        return spoken
-
-    def end(self) -> None:
-        """No echo is expected any more."""
-        self._candidates = ()
-        self._held = []
