@@ -241,6 +241,8 @@ def plain(value: Any) -> Any:
 
     :raises BusProtocolError: it has anything else in it, or is too deep or too large.
     """
+    if type(value) in _SCALARS:
+        return value
     left = _NODES_MAX
     level = [value]
     for _ in range(_DEPTH_MAX):

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -96,8 +95,9 @@ class PendingCall:
         if self._deadline != math.inf:
             left = max(math.ceil((self._deadline - now) * 1000), 0)
         age = math.floor((now - self._began_at) * 1000)
+        sent = self._message
         id = CallId(client, self.number)
-        return encode_message(replace(self._message, id=id, deadline_ms=left, age_ms=age))
+        return encode_message(CallMessage(id, sent.verb, sent.args, left, age, sent.credit))
 
     def window(self) -> tuple[int, int]:
         """Items had, and the last one that may be sent."""

@@ -44,7 +44,7 @@ class ControlWire:
             self._dealer.setsockopt(option, value)
         if keys is not None:
             use_keys(self._dealer, keys)
-        self._connected = self._sending = False
+        self._connected = self._sending = self._changed = False
         self._monitor = self._dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._poller = zmq.Poller()
         for readable in (self._dealer, self._monitor, self._wakee):
@@ -77,12 +77,17 @@ class ControlWire:
             self._sending = sending
             self._poller.modify(self._dealer, zmq.POLLIN | (zmq.POLLOUT if sending else 0))
         limit = None if seconds == math.inf else math.ceil(max(seconds, 0.0) * 1000)
-        self._poller.poll(limit)
-        with contextlib.suppress(BlockingIOError):
-            self._wakee.recv(4096)
+        for readable, _ in self._poller.poll(limit):
+            if readable is self._monitor:
+                self._changed = True
+            elif readable is not self._dealer:
+                self._wakee.recv(4096)
 
     def reconnected(self) -> bool:
         """Whether the connection was lost and made anew since this was asked last."""
+        if not self._changed:
+            return False
+        self._changed = False
         found = 0
         while True:
             try:
@@ -96,10 +101,10 @@ class ControlWire:
     def messages(self) -> Iterator[bytes]:
         """What has arrived."""
         for _ in range(MESSAGES_PER_LOOK):
-            try:
-                data: bytes = self._dealer.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            # Asking costs a tenth of the exception that an empty socket raises.
+            if not int(self._dealer.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 return
+            data: bytes = self._dealer.recv(zmq.NOBLOCK)
             yield data
 
     def wake(self) -> None:
