@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import sys
+import termios
 import textwrap
 import time
 from pathlib import Path
@@ -89,6 +92,13 @@ def is_running(pid):
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def in_pipe(process):
+    """Bytes that lie unread in the agent's stdout."""
+    found = array.array("i", [0])
+    fcntl.ioctl(process.link._stdout, termios.FIONREAD, found)
+    return found[0]
 
 
 def soon():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import os
 import resource
 import signal
 import stat
-import termios
 import time
 
 import gevent
@@ -33,7 +30,7 @@ from greenroom.transport.agent.groups import group_lives
 from greenroom.transport.agent.presets import resolve_agent
 from greenroom.transport.agent.stop import stop_process
 
-from .conftest import children, fds, is_running, until
+from .conftest import children, fds, in_pipe, is_running, until
 
 STOP_S = 7.0
 """No stop takes longer, whatever the agent does."""
@@ -44,13 +41,6 @@ STUBBORN = """
         if not sys.stdin.readline():
             time.sleep(0.05)
 """
-
-
-def in_pipe(process):
-    """Bytes that lie unread in the agent's stdout."""
-    found = array.array("i", [0])
-    fcntl.ioctl(process.link._stdout, termios.FIONREAD, found)
-    return found[0]
 
 
 # ---- starts

@@ -10,12 +10,17 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from . import natives
 from .launcher import START_VARIABLE
 
 PROC = "/proc"
+YOUNG_S = 10.0
+EXEC_LOOKS_MAX = 100
+EXEC_PAUSE_S = 0.005
+"""A young process without an environment is looked at again so often, with this pause."""
+_TICKS = os.sysconf("SC_CLK_TCK")
 _MARK = re.compile(rb"(?:^|\0)" + START_VARIABLE.encode() + rb"=([^\0]*)")
 
 
@@ -50,11 +55,26 @@ def kill_strays(tokens: Collection[str]) -> dict[str, list[int]]:
     :returns: by token, the ids of those killed.
     """
     killed: dict[str, list[int]] = {}
-    for pid in _pids():
-        token = _token_of(pid)
-        if token in tokens and _kill(pid, token):
-            killed.setdefault(token, []).append(pid)
+    unread = _look(_pids(), tokens, killed)
+    for _ in range(EXEC_LOOKS_MAX):
+        if not unread:
+            break
+        natives.sleep(EXEC_PAUSE_S)
+        unread = _look(unread, tokens, killed)
     return killed
+
+
+def _look(pids: Iterable[int], tokens: Collection[str], killed: dict[str, list[int]]) -> list[int]:
+    """Kill those of ``pids`` that carry a token; returns those to be looked at again."""
+    unread: list[int] = []
+    for pid in pids:
+        token = _token_of(pid)
+        if token is None:
+            if _is_young(pid):
+                unread.append(pid)
+        elif token in tokens and _kill(pid, token):
+            killed.setdefault(token, []).append(pid)
+    return unread
 
 
 def _kill(pid: int, token: str) -> bool:
@@ -74,13 +94,29 @@ def _kill(pid: int, token: str) -> bool:
     return True
 
 
-def _token_of(pid: int) -> str:
-    """The token in a process' environment; blank for none, and for what we may not read."""
+def _token_of(pid: int) -> str | None:
+    """The token in a process' environment; blank for none, and for what we may not read.
+
+    ``None`` for no environment at all, as of a kernel thread, or of a process that is being
+    replaced by another program just now: for a moment it has none, and then the old one again.
+    """
     with contextlib.suppress(OSError), open(f"{PROC}/{pid}/environ", "rb") as file:
-        found = _MARK.search(file.read())
+        env = file.read()
+        found = _MARK.search(env)
         if found is not None:
             return found[1].decode("ascii", "replace")
+        return "" if env else None
     return ""
+
+
+def _is_young(pid: int) -> bool:
+    """Whether a process, no zombie, was made so recently that it may be starting a program."""
+    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+        with open(f"{PROC}/uptime", "rb") as clock:
+            now = float(clock.read().split()[0])
+        return fields[0] not in (b"Z", b"X") and now - int(fields[19]) / _TICKS < YOUNG_S
+    return False
 
 
 def _pids() -> Iterator[int]:

@@ -22,6 +22,12 @@ import gevent.monkey
 Offload = Callable[..., Any]
 """``offload(fn, *args)`` runs ``fn`` in a native thread and waits for it in this greenlet."""
 
+
+def sleep(seconds: float) -> None:
+    """Let a native thread wait; never for the hub."""
+    gevent.monkey.get_original("time", "sleep")(seconds)
+
+
 close = posix.close
 waitpid = posix.waitpid
 

@@ -98,7 +98,7 @@ def terminal_request(params: Mapping[str, Any]) -> TerminalRequest:
     return TerminalRequest(
         command=params["command"],
         args=tuple(params.get("args") or ()),
-        env=tuple((item["name"], item["value"]) for item in params.get("env") or ()),
+        env=tuple((name, value) for name, value in params.get("env") or ()),
         cwd=params.get("cwd") or "",
         output_byte_limit=params.get("outputByteLimit"),
     )
