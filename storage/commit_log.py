@@ -1,14 +1,16 @@
 """The write-ahead log of a runtime: the point at which a write is kept (03 13, DESIGN 7).
 
-One native thread takes everything that was submitted meanwhile, writes it as ONE record in one
-call, and syncs it when something in it asks for that (group commit). Rules owned here:
+One native thread takes everything that was submitted meanwhile and writes it as ONE record in one
+call; a second one waits for the medium (group commit). Rules owned here:
 
-- Class F is acknowledged after the sync, class P after the write; within a lane (a session) always
-  in the order of submission. Class P is synced at most ``sync_interval`` later.
+- Class F is acknowledged after the sync, class P after the write, also while a sync runs; within a
+  lane (a session) always in the order of submission. Class P is synced at most ``sync_interval``
+  later.
 - A failed write is cut back and fails its batch. The lanes of that batch are broken: what they
   submitted later fails too, until the owner has seen the failure and opens a new lane.
 - After a failed sync the log takes nothing more (:class:`StoreSyncFailedError`); nor after a failed
   write that could not be cut back.
+- A full segment is followed by a new one; that this fails is no failure of a write.
 - Acknowledgements are handed over in one call of ``post`` per batch and class.
 """
 
@@ -18,12 +20,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ..actors.errors import (
-    StorageError,
-    StoreClosedError,
-    StoreSyncFailedError,
-    StoreValidationError,
-)
+from ..actors.errors import StorageError, StoreClosedError, StoreValidationError
+from .acknowledgements import Acknowledgements
 from .commits import (
     Clock,
     Done,
@@ -41,6 +39,7 @@ from .format.commits import encode_commit
 from .format.records import PAYLOAD_BYTES_MAX
 from .journal import Journal
 from .native import Signal, Threads, Worker
+from .syncer import Syncer, SyncResult, sync_now
 
 SUBMITS_MAX = 65536
 """Submits waiting for the writer; one more is refused."""
@@ -51,8 +50,9 @@ PART_BYTES = 16
 BATCH_BYTES = 4 * 1024 * 1024
 """Payload bytes after which a batch takes no further submit."""
 
+
 class CommitLog:
-    """Group commit on one segment file. ``submit`` is called by one thread, the hub's."""
+    """Group commit on a line of segments. ``submit`` is called by one thread, the hub's."""
 
     def __init__(
         self,
@@ -64,17 +64,22 @@ class CommitLog:
         post: Post | None = None,
         durability: Durability = Durability.DEFAULT,
         sync_interval: float = 0.05,
+        next_segment: Callable[[Journal], Journal | None] | None = None,
     ) -> None:
+        """:param next_segment: asked after each write; a new segment once this one is full."""
         self._segment = segment
         self._sink = sink
         self._clock = clock
         self._post: Post = post or _call
         self._durability = durability
         self._sync_interval = sync_interval
+        self._next_segment = next_segment or _stay
         self._queue: deque[Submit] = deque()
         self._queued_bytes = 0
         self._taken_bytes = 0
+        self._acks = Acknowledgements()
         self._sync_due: float | None = None
+        self._unsynced = False
         self._closing = False
         self._pid = os.getpid()
         self.error: StorageError | None = None
@@ -84,6 +89,7 @@ class CommitLog:
         self.syncs = 0
         """Syncs of the segment."""
         self._wake = Signal(threads)
+        self._syncer = Syncer(threads, self._wake.set)
         self._worker = Worker(threads, self._run)
 
     def submit(
@@ -100,8 +106,8 @@ class CommitLog:
         :param parts: journal records that are committed together or not at all.
         :param durable: class F; else class P. The log's durability may override it.
         :param done: called once, with the error or ``None``, through ``post``.
-        :param prepare: called by the writer before the write, for what must be on the medium
-            first; an :class:`OSError` of it fails the submit.
+        :param prepare: called before the sync, for what must be on the medium as well; an
+            :class:`OSError` of it fails the submit. Class F only.
         :raises StoreClosedError: the log is closed, or the process was forked.
         :raises StoreSyncFailedError: a sync failed earlier.
         :raises StoreOverloadedError: ``SUBMITS_MAX`` or ``SUBMIT_BYTES_MAX`` is reached.
@@ -118,13 +124,14 @@ class CommitLog:
         self._wake.set()
 
     def close(self) -> None:
-        """Write and sync what was submitted, then end the thread; waits for it.
+        """Write and sync what was submitted, then end the threads; waits for them.
 
         :raises StorageError: the last sync failed.
         """
         self._closing = True
         self._wake.set()
         self._worker.join()
+        self._syncer.close()
         self._segment.close()
         if self.error is not None:
             raise self.error
@@ -161,14 +168,15 @@ class CommitLog:
 
     def _serve(self) -> None:
         while True:
+            self._take_result()
             batch = self._next_batch()
             if batch:
                 self._commit(batch)
-            elif self._sync_due is not None and self._due():
-                self._sync_late()
-            elif self._closing and not self._queue:
-                return
-            else:
+                self._begin_sync()
+            elif not self._begin_sync():
+                idle = not self._queue and not self._syncer.busy
+                if self._closing and idle and not self._unsynced:
+                    return
                 self._wake.wait(self._time_left())
 
     def _next_batch(self) -> list[Submit]:
@@ -183,99 +191,105 @@ class CommitLog:
             batch.append(submit)
         return batch
 
-    def _due(self) -> bool:
-        left = self._time_left()
-        return self._closing or (left is not None and left <= 0)
-
     def _time_left(self) -> float | None:
-        return None if self._sync_due is None else self._sync_due - self._clock()
+        if self._sync_due is None or self._syncer.busy:
+            return None
+        return self._sync_due - self._clock()
 
     def _commit(self, batch: list[Submit]) -> None:
-        refused, accepted, late = self._prepared(batch)
+        # A lane breaks only after everything it had written was told, so this is told in order.
+        refused: Outcomes = []
+        accepted: list[Submit] = []
+        for submit in batch:
+            error = self.error or submit.lane.error
+            if error is None:
+                accepted.append(submit)
+            else:
+                submit.lane.error = error
+                refused.append((submit, error))
         self._settle(refused)
         if accepted:
             self._write(accepted)
-        self._settle(late)
 
     def _write(self, batch: list[Submit]) -> None:
+        self._pass_on_segment()
         reach(FailPoint.LOG_WRITE)
         try:
             self._segment.append([_record_of(batch)])
         except StorageError as error:
-            self.error = self._segment.broken
-            self._fail(batch, error)
+            # What these lanes have written before is told before this failure of theirs.
+            self._sync_all()
+            self.error = self.error or self._segment.broken
+            self._fail([(submit, error) for submit in batch])
             return
         self.commits += 1
+        self._unsynced = True
         reach(FailPoint.LOG_WRITTEN)
-        self._acknowledge(batch)
+        self._keep(self._acks.written(batch))
+        if self._sync_due is None:
+            self._sync_due = self._clock() + self._sync_interval
 
-    def _prepared(self, batch: list[Submit]) -> tuple[Outcomes, list[Submit], Outcomes]:
-        """What is refused, what may be written, what is refused but must be told after that.
-
-        A session that failed and went on may have submits of its old and its new lane in one
-        batch: the old ones are told first. A lane that breaks here is told of it last.
-        """
-        refused: Outcomes = []
-        accepted: list[Submit] = []
-        late: Outcomes = []
-        healthy: set[int] = set()
-        for submit in batch:
-            error = self.error or submit.lane.error
-            if error is None and submit.prepare is not None:
-                error = _prepare(submit.prepare)
-            if error is None:
-                accepted.append(submit)
-                healthy.add(id(submit.lane))
-                continue
-            submit.lane.error = error
-            (late if id(submit.lane) in healthy else refused).append((submit, error))
-        return refused, accepted, late
-
-    def _acknowledge(self, batch: list[Submit]) -> None:
-        """Class P now, as far as no class F of the same lane stands before it; the rest synced."""
-        waiting: list[Submit] = []
-        written: list[Submit] = []
-        held: set[int] = set()
-        for submit in batch:
-            if submit.durable or id(submit.lane) in held:
-                held.add(id(submit.lane))
-                waiting.append(submit)
-            else:
-                written.append(submit)
-        if written:
-            self._sink.take(written)
-            self._settle([(submit, None) for submit in written])
-            if self._sync_due is None:
-                self._sync_due = self._clock() + self._sync_interval
-        if not waiting:
+    def _pass_on_segment(self) -> None:
+        following = self._next_segment(self._segment)
+        if following is None:
             return
-        error = self._sync()
-        if error is None:
-            reach(FailPoint.LOG_SYNCED)
-            self._sink.take(waiting)
-            self._settle([(submit, None) for submit in waiting])
-        else:
-            self._fail(waiting, error)
+        self._sync_all()
+        self._segment.close()
+        self._segment = following
+        self._sink.checkpoint()
 
-    def _sync(self) -> StorageError | None:
+    def _begin_sync(self) -> bool:
+        """Have the log synced if somebody waits for it, or it is due; whether it was begun."""
+        if self._syncer.busy or not self._unsynced or self.error is not None:
+            return False
+        left = self._time_left()
+        due = (self._closing and not self._queue) or (left is not None and left <= 0)
+        if not (self._acks.waiting or due):
+            return False
+        self._syncer.start(self._segment.sync, self._note_sync())
+        return True
+
+    def _note_sync(self) -> list[Submit]:
         self.syncs += 1
-        try:
-            self._segment.sync()
-        except StoreSyncFailedError as error:
-            self.error = error
-            self._sync_due = None
-            return error
+        self._unsynced = False
         self._sync_due = None
-        return None
+        return self._acks.begin_sync()
 
-    def _sync_late(self) -> None:
-        # Class P was acknowledged already: a failure here can only stop what comes later.
-        self._sync()
+    def _take_result(self) -> None:
+        if self._syncer.busy:
+            result = self._syncer.result()
+            if result is not None:
+                self._synced(result)
 
-    def _fail(self, batch: list[Submit], error: Exception) -> None:
-        for submit in batch:
+    def _sync_all(self) -> None:
+        """Wait until everything written is synced and told."""
+        while self._syncer.busy:
+            self._wake.wait(None)
+            self._take_result()
+        if self._unsynced and self.error is None:
+            self._synced(sync_now(self._segment.sync, self._note_sync()))
+
+    def _synced(self, result: SyncResult) -> None:
+        if result.error is not None:
+            # Class P was acknowledged already: for it this can only stop what comes later.
+            self.error = result.error
+            self._unsynced = False
+            self._sync_due = None
+        else:
+            reach(FailPoint.LOG_SYNCED)
+        kept, failed = self._acks.end_sync(result)
+        self._keep(kept)
+        self._fail(failed)
+
+    def _keep(self, submits: list[Submit]) -> None:
+        if submits:
+            self._sink.take(submits)
+            self._settle([(submit, None) for submit in submits])
+
+    def _fail(self, outcomes: Outcomes) -> None:
+        for submit, error in outcomes:
             submit.lane.error = error
-        self._settle([(submit, error) for submit in batch])
+        self._settle(outcomes)
 
     def _settle(self, outcomes: Outcomes) -> None:
         if outcomes:
@@ -292,14 +306,8 @@ def _call(action: Callable[[], None]) -> None:
     action()
 
 
-def _prepare(prepare: Callable[[], None]) -> StorageError | None:
-    try:
-        prepare()
-    except OSError as error:
-        failure = StorageError(f"prepare a commit: {error}", operation="prepare")
-        failure.__cause__ = error
-        return failure
-    return None
+def _stay(segment: Journal) -> None:
+    """A log of one segment."""
 
 
 def _tell(outcomes: Outcomes) -> None:

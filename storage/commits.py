@@ -78,3 +78,6 @@ class Sink(Protocol):
 
     def full(self) -> StorageError | None:
         """The error to refuse new submits with, while too much waits to be taken over."""
+
+    def checkpoint(self) -> None:
+        """Everything taken so far lies in segments that shall go; must not wait."""

@@ -101,6 +101,9 @@ class Materialiser:
             f"store: {waiting} bytes wait for their journals ({self.error})", bytes=waiting
         )
 
+    def checkpoint(self) -> None:
+        pass
+
     def finish(self, streams: Sequence[Stream], done: Done) -> None:
         """Complete, sync and close journals; ``done`` is called through ``post``."""
         if self._ended:

@@ -32,12 +32,16 @@ class Collector:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.refusal: StorageError | None = None
+        self.checkpoints = 0
 
     def take(self, submits: Any) -> None:
         self.taken += [part.payload for submit in submits for part in submit.parts]
 
     def full(self) -> StorageError | None:
         return self.refusal
+
+    def checkpoint(self) -> None:
+        self.checkpoints += 1
 
 
 class Rig:
@@ -257,13 +261,13 @@ def test_what_waits_behind_a_failed_sync_fails_too(rig: Callable[..., Rig], fs: 
     fs.fail("sync", one.path.name, BROKEN)
     one.submit("f", durable=True, lane="a")
     gate.wait_until_reached()
-    one.submit("p", lane="b")
+    one.submit("p", lane="a")
     gate.go_on.set()
     one.wait_for(2)
     assert [type(error) for _, error in one.told] == [StoreSyncFailedError] * 2
 
 
-def test_preparation_runs_before_the_write_and_can_refuse(
+def test_preparation_runs_before_the_acknowledgement_and_can_refuse(
     rig: Callable[..., Rig], fs: Any
 ) -> None:
     one = rig()
@@ -272,19 +276,69 @@ def test_preparation_runs_before_the_write_and_can_refuse(
     def fail() -> None:
         raise BROKEN
 
-    one.submit("a1", prepare=lambda: fs.passed("prepare", ""))
-    one.submit("a2", prepare=fail)
+    one.submit("a1", durable=True, prepare=lambda: fs.passed("prepare", ""))
+    one.submit("a2", durable=True, prepare=fail)
     one.submit("a3")
-    one.submit("b1", lane="b", prepare=fail)
+    one.submit("b1", durable=True, lane="b", prepare=fail)
+    one.submit("c1", durable=True, lane="c")
     hold.go_on.set()
-    assert one.wait_for(5) == ["first", "b1", "a1", "a2", "a3"]
-    assert [type(error) for _, error in one.told[1:]] == [
-        StorageError,
-        type(None),
-        StorageError,
-        StorageError,
+    one.wait_for(6)
+    told = {name: type(error) for name, error in one.told}
+    assert list(told)[0] == "first"
+    assert [name for name in told if name[0] == "a"] == ["a1", "a2", "a3"]
+    failed = {name for name, error in told.items() if error is StorageError}
+    assert failed == {"a1", "a2", "a3", "b1"}
+    assert told["c1"] is type(None)
+    assert [call for call, _, _ in fs.calls] == ["append", "append", "prepare", "sync"]
+    assert one.sink.taken == [b"first", b"c1"]
+
+
+def test_class_p_is_acknowledged_while_a_sync_runs(rig: Callable[..., Rig], fs: Any) -> None:
+    one = rig()
+    sync = fs.gate("sync", one.path.name)
+    one.submit("f", durable=True, lane="a")
+    sync.wait_until_reached()
+    one.submit("p1", lane="b")
+    one.submit("a2", lane="a")
+    one.submit("p2", lane="c")
+    assert one.wait_for(2) == ["p1", "p2"]
+    sync.go_on.set()
+    assert one.wait_for(4) == ["p1", "p2", "f", "a2"]
+    assert one.log.syncs == 1, "a class P behind a synced class F needs no sync of its own"
+
+
+def test_a_durable_write_made_during_a_sync_gets_the_next_one(
+    rig: Callable[..., Rig], fs: Any
+) -> None:
+    one = rig()
+    sync = fs.gate("sync", one.path.name)
+    one.submit("f1", durable=True, lane="a")
+    sync.wait_until_reached()
+    one.submit("f2", durable=True, lane="b")
+    one.submit("p2", lane="b")
+    one.submit("p3", lane="a")
+    one.submit("probe", lane="c")
+    assert one.wait_for(1) == ["probe"]
+    sync.go_on.set()
+    assert one.wait_for(5) == ["probe", "f1", "p3", "f2", "p2"]
+    assert fs.count("sync") == 2
+
+
+def test_a_failed_write_is_told_after_what_its_lane_wrote_before(
+    rig: Callable[..., Rig], fs: Any
+) -> None:
+    one = rig()
+    sync = fs.gate("sync", one.path.name)
+    one.submit("f1", durable=True)
+    sync.wait_until_reached()
+    fs.fail("append", one.path.name, FULL, times=1)
+    one.submit("f2", durable=True)
+    sync.go_on.set()
+    one.wait_for(2)
+    assert [(name, type(error)) for name, error in one.told] == [
+        ("f1", type(None)),
+        ("f2", StorageError),
     ]
-    assert [call for call, _, _ in fs.calls] == ["append", "prepare", "append"]
 
 
 def test_the_queue_is_bounded_by_number_and_by_bytes(

@@ -212,7 +212,7 @@ def test_a_failed_activation_is_made_up_for_by_the_next_submit(
     hub.run_until(lambda: len(told) == 2)
     # Class F although it was asked as class P: the epoch must be on the medium first.
     assert fs.count("sync", LOG) == syncs + 1
-    assert fs.count("sync_directory", "/sessions/s") == 2
+    assert fs.count("sync_directory", "/sessions/s") == 1
     assert store.head() == (1, 1)
 
 
