@@ -22,7 +22,7 @@ def asked(meta=None, options=(), **tool):
     params = {"sessionId": "s", "toolCall": tool, "options": list(options)}
     if meta is not None:
         params["_meta"] = meta
-    return permission.decode_request(json.dumps(params).encode())
+    return permission.decode_permission(json.dumps(params).encode())
 
 
 def options(*kinds):
@@ -61,12 +61,12 @@ def test_a_name_that_is_taken_gets_a_number():
 )
 def test_params_that_can_not_be_read_are_refused(params):
     with pytest.raises(RequestError) as raised:
-        permission.decode_request(params)
+        permission.decode_permission(params)
     assert raised.value.code == -32602
 
 
 def test_members_of_a_wrong_type_are_lost_and_nothing_else():
-    read = permission.decode_request(
+    read = permission.decode_permission(
         json.dumps(
             {
                 "sessionId": 5,
@@ -83,7 +83,7 @@ def test_members_of_a_wrong_type_are_lost_and_nothing_else():
     assert read.locations == ({"path": "/a", "line": 3},)
     assert read.options == (PermissionOption("o", "", "N"),)
     assert not read.answerable
-    empty = permission.decode_request(b'{"toolCall":null,"options":null}')
+    empty = permission.decode_permission(b'{"toolCall":null,"options":null}')
     assert (empty.options, empty.locations, empty.paths) == ((), (), ())
 
 
@@ -113,7 +113,7 @@ def test_an_exact_choice_takes_no_other_kind():
 
 
 def test_the_event_holds_all_that_is_needed_to_ask_again():
-    request_ = permission.decode_request(
+    request_ = permission.decode_permission(
         json.dumps(
             {
                 "sessionId": "s",

@@ -28,11 +28,9 @@ from .config_options import Setting, decode_options, ids_in
 from .inputs import PromptOutcome, TurnEnded, TurnFailed
 from .jsonrpc import Response, decode_value
 from .options import ClientOpts
-from .permission import decode_request as decode_permission
+from .permission import decode_permission as decode_permission
 from .readers import decode_usage
-from .updates_v1 import decode_update
-
-__all__ = ["decode_permission", "decode_update"]
+from .updates_v1 import decode_update as decode_update
 
 VERSION = 1
 LOGIN = methods.AUTHENTICATE

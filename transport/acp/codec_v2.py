@@ -29,10 +29,8 @@ from .config_options import Setting, decode_options
 from .inputs import PromptInserted, PromptOutcome, PromptRefused
 from .jsonrpc import Response, decode_value, rpc_error
 from .options import ClientOpts, McpServer
-from .permission_v2 import decode_permission
-from .updates_v2 import decode_update
-
-__all__ = ["decode_permission", "decode_update"]
+from .permission_v2 import decode_permission as decode_permission
+from .updates_v2 import decode_update as decode_update
 
 VERSION = 2
 LOGIN = methods.AUTH_LOGIN

@@ -65,7 +65,7 @@ class Asked:
         return any(option.kind in DECISION_OF_KIND for option in self.options)
 
 
-def decode_request(params: bytes) -> Asked:
+def decode_permission(params: bytes) -> Asked:
     """The request in ``params``.
 
     :raises RequestError: -32602, where a member has a type that can not be read around.

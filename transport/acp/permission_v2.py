@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -51,7 +52,7 @@ def decode_permission(params: bytes) -> Asked:
             return permission.asked_for(body, {"title": body.get("title")})
 
 
-def _as_tool_call(body: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
+def _as_tool_call(body: dict[str, Any], command: Mapping[Any, Any]) -> dict[str, Any]:
     """A command is a call that executes something in its directory."""
     cwd = command.get("cwd")
     return {
