@@ -10,10 +10,14 @@ import click
 from ..core.turn import check_message
 from ..manager.handle import Session
 from ..manager.manager import SessionManager
+from ..manager.remote import RemotePromptStream, RemoteSession
 from ..model.event import AgentEvent, EventType, RawJSON
 from ..model.settings import LIFECYCLE_TIMEOUT
+from ..session.stream import PromptStream
 from .rendering import Renderer, echo_json
 
+AnySession = Session | RemoteSession
+AnyStream = PromptStream | RemotePromptStream
 ANSWERS = {
     "y": "allow-once",
     "a": "allow-always",
@@ -45,7 +49,7 @@ def run_prompt(
             )
         _note(f"session {session.id} · agent {session.agent_name} · {session.workspace}", as_json)
         try:
-            ended = _stream(session, prompt, answer, as_json)
+            ended = converse(session, session.prompt(prompt), answer, as_json)
         except KeyboardInterrupt:
             session.cancel(timeout=LIFECYCLE_TIMEOUT)
             raise
@@ -55,8 +59,10 @@ def run_prompt(
     return ended is not None and ended.type == EventType.DONE
 
 
-def _stream(session: Session, prompt: str, answer: str | None, as_json: bool) -> AgentEvent | None:
-    stream = session.prompt(prompt)
+def converse(
+    session: AnySession, stream: AnyStream, answer: str | None, as_json: bool
+) -> AgentEvent | None:
+    """Show a turn as it goes, and answer what it asks; returns its terminal event."""
     renderer = Renderer()
     for event in stream:
         if as_json:

@@ -10,6 +10,7 @@ from typing import Unpack
 from ...transport.bus.endpoints import Endpoints
 from ..runtime.hub import Hub
 from ..session.live import LiveSession
+from .daemon import error_table, remote_verbs
 from .handle import Session
 from .options import ManagerKeywords, ManagerOptions, default_home
 from .runtime import CLOSE_TIMEOUT, Runtime
@@ -42,6 +43,7 @@ class SessionManager:
             raise
         self._runtime.handle_of = self._handle
         self._verbs = Verbs(self._runtime)
+        self._hub.call(self._runtime.serve, remote_verbs(self._verbs), error_table())
         self._closed = False
         self.home = place
         self.endpoints: Endpoints = self._runtime.publisher.endpoints

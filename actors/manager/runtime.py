@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pykka
+import zmq
 
 from ...storage.home import HomeStore
 from ...storage.meta import read_meta, write_meta
 from ...storage.session_store import SessionStore
 from ...transport.agent.driver import ACPDriver
 from ...transport.agent.protocol import AgentDriver
+from ...transport.bus.control_call import Verb
+from ...transport.bus.control_server import ControlServer
+from ...transport.bus.error_table import ErrorTable
 from ...transport.bus.publisher import Publisher
 from ..core.inputs import StopRequested
 from ..core.recovery import classify_inactive_meta_for_recovery
@@ -32,6 +36,7 @@ from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
 from ..session.ports import SessionPorts
 from ..session.startup import StartPlan
+from .daemon import calls_address
 from .options import ManagerOptions
 from .registry import Registry
 from .workspaces import DirectoryWorkspaces
@@ -77,6 +82,14 @@ class Runtime:
             undo.callback(self.publisher.close)
             self.driver: AgentDriver = options.driver or ACPDriver()
             self._undo = undo.pop_all()
+
+    def serve(self, verbs: Mapping[str, Verb], errors: ErrorTable) -> None:
+        """Take calls of other processes, until the runtime is closed."""
+        context: zmq.Context[Any] = zmq.Context()
+        self._undo.callback(context.term)
+        server = ControlServer(verbs, errors=errors, logger=self.logger)
+        server.open(context, calls_address(self.publisher.endpoints))
+        self._undo.callback(server.close)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Stop every session at once, then close what was opened, newest first.

@@ -35,7 +35,7 @@ class Operation:
     """One row of the table of operations.
 
     :param lane: the mailbox lane it uses: ``work``, ``control``, or ``none`` for reads.
-    :param role: who may call it over a control connection: ``read`` or ``operate``.
+    :param role: who may call it over a control connection: ``read``, ``operate`` or ``admin``.
     :param idempotent: whether calling it again changes nothing.
     """
 
@@ -52,7 +52,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("resume", "work", "operate", True),
         Operation("stop", "control", "operate", False),
         Operation("stop_with_cause", "control", "operate", False),
-        Operation("delete", "control", "operate", False),
+        Operation("delete", "control", "admin", False),
         Operation("wait_for_finalizations", "none", "read", True),
         Operation("wait_for_prompt_drains", "none", "read", True),
         Operation("prompt", "work", "operate", False),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from greenroom.actors import EventType, SessionManager
+from greenroom.actors.manager.remote import RemoteSessionManager
 
 AGENT_PRELUDE = """
 import json, os, sys
@@ -45,11 +46,24 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+CONTRACT = ("test_manager_sessions", "test_manager_bad_input")
+"""Modules whose tests hold for a manager in the same process and for one beside it."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.endswith(CONTRACT) and "manager" in metafunc.fixturenames:
+        metafunc.parametrize("manager", ["here", "remote"], indirect=True)
+
+
 @pytest.fixture
-def manager(home: Path) -> Any:
-    """A running manager; closed at the end."""
+def manager(home: Path, request: pytest.FixtureRequest) -> Any:
+    """A running manager, or a remote one of it; closed at the end."""
     with SessionManager(home=home) as running:
-        yield running
+        if getattr(request, "param", "here") == "here":
+            yield running
+        else:
+            with RemoteSessionManager(home) as remote:
+                yield remote
 
 
 @pytest.fixture

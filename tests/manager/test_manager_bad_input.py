@@ -187,11 +187,12 @@ def test_a_start_that_takes_too_long_is_given_up(home, workspace, script):
         assert info.state is State.STOPPED
 
 
-def test_a_second_runtime_on_the_same_home(manager, home):
+def test_a_second_runtime_on_the_same_home(home):
+    first = SessionManager(home=home)
     with pytest.raises(HomeInUseError) as raised:
         SessionManager(home=home)
     assert raised.value.pid == os.getpid()
-    manager.close()
+    first.close()
     SessionManager(home=home).close()
 
 

@@ -178,10 +178,11 @@ def test_resume_opens_a_fresh_agent_session_when_the_agent_lost_its_own(
 ):
     import shutil
 
+    lost = session.acp_session_id
     session.stop()
     shutil.rmtree(tmp_path / "demo-state")
     again = manager.resume(session.id)
-    assert again.acp_session_id != session.acp_session_id
+    assert again.acp_session_id != lost
     assert read_turn(again, again.prompt("@@say hi"))[-1].type == "done"
 
 

@@ -6,6 +6,8 @@ import inspect
 
 import pytest
 from greenroom.actors import AsyncSessionManager, Session, SessionManager
+from greenroom.actors.manager.daemon import RESULTS
+from greenroom.actors.manager.remote import RemoteSession, RemoteSessionManager
 from greenroom.actors.manager.surfaces import OPERATIONS, Verbs
 
 NOT_VERBS = {"close", "home", "endpoints", "aio"}
@@ -39,10 +41,10 @@ def test_the_table_lists_every_verb():
     assert verbs == set(OPERATIONS)
     for name, row in OPERATIONS.items():
         assert row.lane in ("work", "control", "none"), name
-        assert row.role in ("read", "operate"), name
+        assert row.role in ("read", "operate", "admin"), name
 
 
-@pytest.mark.parametrize("surface", [SessionManager, AsyncSessionManager])
+@pytest.mark.parametrize("surface", [SessionManager, AsyncSessionManager, RemoteSessionManager])
 def test_a_surface_has_exactly_the_verbs_of_the_table(surface):
     assert public(surface) == set(OPERATIONS)
 
@@ -51,13 +53,25 @@ def test_a_surface_has_exactly_the_verbs_of_the_table(surface):
 def test_parameters_and_documentation_are_the_same_everywhere(name):
     verb = getattr(Verbs, name)
     assert inspect.getdoc(verb), "a verb is documented"
-    for surface in (SessionManager, AsyncSessionManager):
+    for surface in (SessionManager, AsyncSessionManager, RemoteSessionManager):
         assert parameters(getattr(surface, name)) == parameters(verb)
     assert inspect.iscoroutinefunction(getattr(AsyncSessionManager, name))
 
 
 @pytest.mark.parametrize(("short", "verb"), BOUND.items())
 def test_a_sessions_verbs_are_the_managers_without_the_id(short, verb):
-    assert parameters(getattr(Session, short), "session_id") == parameters(
-        getattr(Verbs, verb), "session_id"
-    )
+    for handle in (Session, RemoteSession):
+        assert parameters(getattr(handle, short), "session_id") == parameters(
+            getattr(Verbs, verb), "session_id"
+        )
+
+
+def test_every_operation_can_be_called_from_another_process():
+    assert set(RESULTS) | {"get", "transcript", "prompt", "send_prompt"} == set(OPERATIONS)
+
+
+def test_a_remote_handle_shows_what_a_handle_shows():
+    def shown(cls):
+        return {n for n, v in vars(cls).items() if isinstance(v, property)}
+
+    assert shown(Session) - {"id"} == shown(RemoteSession)

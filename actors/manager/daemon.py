@@ -1,0 +1,139 @@
+"""The verbs of a runtime for other processes: one handler per operation (DESIGN 5.16).
+
+A stream's first item says what became of the prompt; the others are the events of its turn. A
+caller that leaves a stream never disturbs the turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ...transport.bus.control_call import Call, Verb
+from ...transport.bus.endpoints import Endpoints
+from ...transport.bus.error_table import ErrorTable
+from ...transport.bus.roles import Role
+from .. import errors
+from ..session.stream import PromptStream
+from .values import (
+    AGENT_EVENT,
+    EVENTS,
+    HISTORY,
+    INFO,
+    INFOS,
+    NOTHING,
+    PLAIN,
+    QUEUE,
+    SENT,
+    SESSION_ID,
+    Codec,
+    to_plain,
+)
+
+if TYPE_CHECKING:
+    from .surfaces import Verbs
+
+ROLES = {"read": Role.READ, "operate": Role.OPERATE, "admin": Role.ADMIN}
+SNAPSHOT = "snapshot"
+"""What a remote handle shows; not an operation of its own."""
+
+RESULTS: dict[str, Codec] = {
+    "create": SESSION_ID,
+    "resume": SESSION_ID,
+    "stop": NOTHING,
+    "stop_with_cause": NOTHING,
+    "delete": NOTHING,
+    "wait_for_finalizations": NOTHING,
+    "wait_for_prompt_drains": NOTHING,
+    "steer_prompt": SENT,
+    "interrupt_prompt": SENT,
+    "cancel_prompt": NOTHING,
+    "cancel_queued_prompt": SENT,
+    "approve_permission": NOTHING,
+    "is_prompting": PLAIN,
+    "input_queue_summary": QUEUE,
+    "list": INFOS,
+    "list_all": INFOS,
+    "status": INFO,
+    "events": EVENTS,
+    "history": HISTORY,
+}
+"""How the result of each unary operation travels. ``get`` is a snapshot, ``transcript`` is folded
+by the caller from the events, and the two prompts are streams."""
+
+
+def calls_address(endpoints: Endpoints) -> str:
+    """Where a runtime takes calls: beside its other sockets."""
+    return endpoints.control.rsplit("/", 1)[0] + "/calls"
+
+
+def error_table() -> ErrorTable:
+    """The exceptions of a runtime that reach its callers as what they are."""
+    classes = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.SessionError)
+    ]
+    return ErrorTable(classes)
+
+
+def remote_verbs(verbs: Verbs) -> dict[str, Verb]:
+    """The table of a control server for the verbs of a runtime."""
+    from .surfaces import OPERATIONS
+
+    table = {
+        name: Verb(_unary(verbs, name, codec), ROLES[OPERATIONS[name].role])
+        for name, codec in RESULTS.items()
+    }
+    table["prompt"] = Verb(lambda call: _prompt(verbs, call), Role.OPERATE, streams=True)
+    table["send_prompt"] = Verb(lambda call: _send(verbs, call), Role.OPERATE, streams=True)
+    table[SNAPSHOT] = Verb(lambda call: _snapshot(verbs, call), Role.READ)
+    return table
+
+
+def _unary(verbs: Verbs, name: str, codec: Codec) -> Any:
+    verb = getattr(verbs, name)
+
+    def handle(call: Call) -> Any:
+        args = dict(call.args)
+        if args.get("since") is not None:
+            args["since"] = datetime.fromisoformat(args["since"])
+        return codec.encode(verb(**args))
+
+    return handle
+
+
+def _prompt(verbs: Verbs, call: Call) -> Iterable[Any]:
+    stream = verbs.prompt(**call.args)
+    return _follow({"turn_id": stream.turn_id}, stream)
+
+
+def _send(verbs: Verbs, call: Call) -> Iterable[Any]:
+    result = verbs.send_prompt(**call.args)
+    return _follow(SENT.encode(result), result.events)
+
+
+def _follow(told: Any, stream: PromptStream | None) -> Iterator[Any]:
+    yield told
+    if stream is None:
+        return
+    with stream:
+        while (event := stream.next()) is not None:
+            yield AGENT_EVENT.encode(event)
+
+
+def _snapshot(verbs: Verbs, call: Call) -> Any:
+    live = verbs.get(str(call.args.get("session_id", "")))
+    if live is None:
+        return None
+    state = live.state
+    liveness = state.meta.liveness
+    return {
+        "info": INFO.encode(live.info()),
+        "meta": to_plain(state.meta),
+        "turn_id": state.turn.turn_id if state.turn else "",
+        "turn_source": state.turn.source if state.turn else "",
+        "agent_pid": liveness.subprocess_pid if liveness else 0,
+        "db_path": str(live.ports.store.path),
+    }
