@@ -8,9 +8,9 @@ what comes of it is a new input.
 ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``CloseStream``,
            ``Finalize``, ``Retire``
 immediate  ``CancelPrompt``, ``StopAgent``, ``AnswerPermission``, ``WriteMeta``, ``ArmTimer``,
-           ``DisarmTimer``, ``Report``
-later      ``RestartAgent``, ``InterruptTools``, ``DispatchHook``, ``UpsertHealth``,
-           ``MaterializeLedger``, ``NotifyTurnEnd``: refused by name until their rules are built
+           ``DisarmTimer``, ``RestartAgent``, ``Report``
+later      ``InterruptTools``, ``DispatchHook``, ``UpsertHealth``, ``MaterializeLedger``,
+           ``NotifyTurnEnd``: refused by name until their rules are built
 =========  =================================================================================
 """
 
@@ -158,9 +158,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class RestartAgent:
-    """01 9.6."""
-
-    delay_s: float
+    """Start the agent again (01 9.6); answered by ``AgentStarted`` or ``AgentStartFailed``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,16 @@ from ..errors import SessionError
 from ..model.event import AgentEvent, EventType
 from ..model.failure import FailureKind, SessionFailure, failure
 from ..model.ids import TURN_PREFIX
+from ..model.restart import RestartMode
 from ..model.session import SessionLivenessMeta, State, StopCause, StopReason
 from ..model.settings import LIFECYCLE_TIMEOUT
-from . import busy_input
+from . import busy_input, comeback
 from .effects import (
     ArmTimer,
     Commit,
     DisarmTimer,
     Effect,
+    Effects,
     Finalize,
     Refuse,
     Reply,
@@ -45,6 +47,7 @@ from .inputs import (
     TimerFired,
 )
 from .pump import stream_closed
+from .restarts import RestartDecision, Verdict
 from .state import SessionState, mint, transition, with_meta
 from .stop import classify_stop, failed_start_reason, merge_cause
 from .turn import Step, close, next_input, not_active
@@ -55,6 +58,11 @@ DRAIN_TIMER = "drain"
 
 def agent_started(state: SessionState, input: AgentStarted, now: datetime) -> Step:
     """Activation (01 7.12, 2.4): a crash resumed from stays visible until the next stop."""
+    if state.finalizing:
+        return state, ()
+    recovered: Effects = ()
+    if state.restarting:
+        state, recovered = comeback.came_back(state, now)
     liveness = SessionLivenessMeta(input.pid, input.started_at, now)
     state = transition(
         replace(state, caps=input.caps, stop_cause=StopCause.NONE, stop_detail=""),
@@ -65,13 +73,22 @@ def agent_started(state: SessionState, input: AgentStarted, now: datetime) -> St
     )
     if state.meta.stop_reason is not StopReason.AGENT_CRASHED:
         state = with_meta(state, now, stop_reason=None, stop_detail="", failure=None)
-    activated = (WriteMeta(state.meta), *reply(input.ask, state.meta))
+    activated = (WriteMeta(state.meta), *recovered, *reply(input.ask, state.meta))
     state, following = next_input(state, now)
     return state, (*activated, *following)
 
 
 def agent_start_failed(state: SessionState, input: AgentStartFailed, now: datetime) -> Step:
     """A failed start is a stopped session one can look into (01 7.13)."""
+    if state.finalizing:
+        return state, ()
+    if state.restarting:
+        failed = AgentExited(input.failure.summary, input.failure)
+        state, abandoned = comeback.abandon(
+            replace(state, exit=failed, stop_cause=StopCause.PROCESS_EXITED)
+        )
+        state, finalizing = finalize(state, now)
+        return state, (*abandoned, *finalizing)
     reason = failed_start_reason(input.failure.kind)
     state, first = mint(state, TURN_PREFIX)
     state, second = mint(state, TURN_PREFIX)
@@ -103,12 +120,18 @@ def agent_start_failed(state: SessionState, input: AgentStartFailed, now: dateti
 
 def stop_requested(state: SessionState, input: StopRequested, now: datetime) -> Step:
     """Stop with a cause; the first wins, every caller is answered at the end (01 9.2, 9.4)."""
-    if state.meta.state is State.STARTING:
+    if state.meta.state is State.STARTING and not state.restarting:
         return state, refuse(input.ask, not_active(state, "stop"))
     asks = (*state.stop_asks, input.ask) if input.ask else state.stop_asks
     if state.finalizing or state.meta.state is State.STOPPED:
         return replace(state, stop_asks=asks), ()
     cause = StopCause.USER_REQUESTED if input.cause is StopCause.NONE else input.cause
+    if state.restarting:
+        state, abandoned = comeback.abandon(
+            replace(state, stop_asks=asks, stop_cause=cause, stop_detail=input.detail)
+        )
+        state, finalizing = finalize(state, now)
+        return state, (*abandoned, *finalizing)
     if state.exit is None:
         merged = merge_cause(state.stop_cause, state.stop_detail, cause, input.detail)
         state = replace(state, stop_cause=merged[0], stop_detail=merged[1])
@@ -131,6 +154,12 @@ def agent_exited(state: SessionState, input: AgentExited, now: datetime) -> Step
     if state.finalizing or state.exit is not None:
         return state, ()
     exited = input
+    if state.dying and not exited.error:
+        exited = replace(exited, error=state.dying, failure=_exit_failure(state.dying))
+    if state.stop_cause is StopCause.NONE and state.meta.state is State.ACTIVE:
+        decision = comeback.decide(state, exited, now)
+        if decision.verdict is Verdict.RESTART:
+            return _cut_off(state, exited, decision, now)
     if state.stop_cause is StopCause.NONE:
         cause = StopCause.PROCESS_EXITED if exited.error else StopCause.COMPLETED
         if state.turn is not None and not exited.error:
@@ -145,18 +174,32 @@ def agent_exited(state: SessionState, input: AgentExited, now: datetime) -> Step
     return state, (*stopping, *finalizing)
 
 
+def _cut_off(
+    state: SessionState, exited: AgentExited, decision: RestartDecision, now: datetime
+) -> Step:
+    """The agent comes back, once what it last said is recorded (01 9.6)."""
+    state = comeback.cut_turn(replace(state, exit=exited, comeback=decision))
+    if state.turn is not None:
+        return state, (ArmTimer(DRAIN_TIMER, LIFECYCLE_TIMEOUT),)
+    return comeback.begin(replace(state, comeback=None), decision, now)
+
+
 def turn_stream_closed(state: SessionState, input: AgentStreamClosed, now: datetime) -> Step:
     """A turn ended; a dead or dying agent takes the session with it (02 6, 11.3)."""
-    fatal = state.turn.fatal_detail if state.turn else ""
     state, effects = stream_closed(state, input, now)
+    if (decision := state.comeback) is not None and state.turn is None:
+        state, restarting = comeback.begin(replace(state, comeback=None), decision, now)
+        return state, (*effects, DisarmTimer(DRAIN_TIMER), *restarting)
     if state.exit is not None and state.turn is None and not state.finalizing:
         state, finalizing = finalize(state, now)
         return state, (*effects, DisarmTimer(DRAIN_TIMER), *finalizing)
-    if fatal and state.meta.state is State.ACTIVE:
-        request = StopRequested(0, StopCause.PROCESS_EXITED, fatal)
-        state, stopping = stop_requested(state, request, now)
-        return state, (*effects, *stopping)
-    return state, effects
+    if not state.dying or state.meta.state is not State.ACTIVE or state.turn is not None:
+        return state, effects
+    if state.restart.mode is not RestartMode.TEMPORARY:
+        return state, (*effects, StopAgent(StopCause.PROCESS_EXITED))
+    request = StopRequested(0, StopCause.PROCESS_EXITED, state.dying)
+    state, stopping = stop_requested(state, request, now)
+    return state, (*effects, *stopping)
 
 
 def drain_timed_out(state: SessionState, input: TimerFired, now: datetime) -> Step:
@@ -164,6 +207,9 @@ def drain_timed_out(state: SessionState, input: TimerFired, now: datetime) -> St
     if state.exit is None or state.turn is None:
         return state, ()
     state, closing = close(state, state.turn, now)
+    if (decision := state.comeback) is not None:
+        state, restarting = comeback.begin(replace(state, comeback=None), decision, now)
+        return state, (*closing, *restarting)
     state, finalizing = finalize(state, now)
     return state, (*closing, *finalizing)
 

@@ -49,7 +49,8 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
         events.append(_normalised(event, turn.turn_id, state, now))
         boundary = boundary or event.type == EventType.TOOL_RESULT
         if event.is_terminal:
-            turn = _terminated(turn, event)
+            turn = replace(turn, terminal=event.type, phase=TurnPhase.ENDING)
+            state = replace(state, dying=_fatal_detail(event))
             break
     state, settled = _settle_approvals(replace(state, turn=turn), events)
     effects: list[Effect] = [*_commits(events), *settled]
@@ -87,15 +88,11 @@ def steer_answered(state: SessionState, input: SteerAnswered, now: datetime) -> 
     return replace(state, queue=queue), (Commit(warning, changes, durable=True),)
 
 
-def _terminated(turn: Turn, event: AgentEvent) -> Turn:
-    fatal = event.failure is not None and event.failure.kind is FailureKind.PROCESS_EXIT
-    detail = event.error or "agent runtime became unavailable during prompt"
-    return replace(
-        turn,
-        terminal=event.type,
-        phase=TurnPhase.ENDING,
-        fatal_detail=detail if fatal else "",
-    )
+def _fatal_detail(event: AgentEvent) -> str:
+    """What a terminal event says about the end of the process, blank when nothing."""
+    if event.failure is None or event.failure.kind is not FailureKind.PROCESS_EXIT:
+        return ""
+    return event.error or "agent runtime became unavailable during prompt"
 
 
 def _commits(events: Iterable[AgentEvent]) -> list[Commit]:

@@ -10,10 +10,12 @@ from typing import Any
 
 from ..errors import InvalidStateTransitionError
 from ..model.agent import Caps
+from ..model.restart import RestartMode, RestartPolicy
 from ..model.session import SessionMeta, State, StopCause
 from ..model.settings import SessionBusyInputConfig, SessionSupervisionConfig
 from ..model.turn import QueueEntry, TurnSource
 from .inputs import AgentExited, Ask, PromptSubmitted
+from .restarts import RestartDecision
 
 TRANSITIONS = frozenset(
     {
@@ -45,14 +47,21 @@ class Turn:
 
     turn_id: str
     source: TurnSource
+    message: str = ""
     phase: TurnPhase = TurnPhase.SETUP
     ask: Ask = 0
     result: Any = None
     cancel_requested: bool = False
     terminal: str = ""
     """The type of the terminal event that was recorded, or blank."""
-    fatal_detail: str = ""
-    """Set when the terminal event says that the process is gone (02 11.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutTurn:
+    """The turn that the end of the agent cut off, until the agent is back."""
+
+    turn_id: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,16 @@ class SessionState:
     """The steering text that the agent was given and has not answered yet."""
     approvals: tuple[tuple[Ask, str], ...] = ()
     """Callers whose permission decision is not recorded yet: ``(ask, request id)``."""
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    restart_moments: tuple[float, ...] = ()
+    """When the agent was started again, within the policy's window."""
+    restarting: bool = False
+    """The agent is gone and comes back: the state reads ``starting`` meanwhile (01 9.6)."""
+    dying: str = ""
+    """Why the agent is known to be gone before its exit was seen (02 11.3)."""
+    cut: CutTurn | None = None
+    comeback: RestartDecision | None = None
+    """The agent is to be restarted once the stream of its last turn has closed."""
     exit: AgentExited | None = None
     finalizing: bool = False
     stop_asks: tuple[Ask, ...] = ()
@@ -99,6 +118,19 @@ class SessionState:
     def id(self) -> str:
         """greenroom's session id."""
         return self.meta.id
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether the session is active and its agent, as far as is known, alive."""
+        return self.meta.state is State.ACTIVE and self.exit is None and not self.dying
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the agent is gone and will be started again (01 9.6)."""
+        if self.restarting or self.comeback is not None:
+            return True
+        lives_on = self.restart.mode is not RestartMode.TEMPORARY
+        return bool(self.dying) and lives_on and self.meta.state is State.ACTIVE
 
     @property
     def is_prompting(self) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import OperationUnavailableError
-from . import lifecycle, permissions, pump, submission, turn
+from . import comeback, lifecycle, permissions, pump, submission, turn
 from .effects import Effects, Report, refuse
 from .inputs import (
     ActivityReported,
@@ -52,6 +52,7 @@ Rule = Callable[[SessionState, Any, datetime], tuple[SessionState, Effects]]
 TIMERS: dict[str, Rule] = {
     turn.INTERRUPT_TIMER: submission.interrupt_timed_out,
     lifecycle.DRAIN_TIMER: lifecycle.drain_timed_out,
+    comeback.RESTART_TIMER: comeback.timer_fired,
 }
 
 

@@ -9,7 +9,8 @@ none           accepted                      ``PromptInProgressError``
 ``steer``      accepted                      staged for the next tool boundary
 =============  ============================  ===========================================
 
-Finding the session idle and reserving the turn are one step.
+While the agent is started again, ``queue`` queues and everything else is refused. Finding the
+session idle and reserving the turn are one step.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def submit(state: SessionState, input: PromptSubmitted, now: datetime) -> Step:
             raise SessionValueError("prompt: synthetic turns have a submission path of their own")
     except CallerError as error:
         return state, refuse(input.ask, error)
-    if state.meta.state is not State.ACTIVE or state.exit is not None:
+    if state.comes_back and input.mode == BusyInputMode.QUEUE:
+        return _queue(state, input, message, now)
+    if not state.takes_input:
         return state, refuse(input.ask, not_active(state, "prompt"))
     if state.turn is None and state.replacement is None:
         result = None if input.mode is None else SendPromptResult("accepted", input.mode)

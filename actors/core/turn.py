@@ -116,7 +116,7 @@ def begin(
         queue, changes = busy_input.sent(state.queue, entry, now)
         state = replace(state, queue=queue)
         events.append(_accepted_marker(entry, turn_id, now))
-    turn = Turn(turn_id=turn_id, source=source, ask=ask, result=result)
+    turn = Turn(turn_id=turn_id, source=source, message=message, ask=ask, result=result)
     meta = dict(submitted.meta) if submitted else {}
     return replace(state, turn=turn), (
         Commit(tuple(events), changes, durable=True, deliver=False),
@@ -192,7 +192,7 @@ def close(state: SessionState, turn: Turn, now: datetime) -> Step:
 
 def next_input(state: SessionState, now: datetime) -> Step:
     """Start what waits: the prompt that interrupted, else the oldest queued input (02 6)."""
-    if state.meta.state is not State.ACTIVE or state.turn is not None or state.exit is not None:
+    if not state.takes_input or state.turn is not None:
         return state, ()
     if (replacement := state.replacement) is not None:
         result = SendPromptResult(

@@ -15,6 +15,7 @@ from ...transport.bus.endpoints import Endpoints
 from ...transport.bus.error_table import ErrorTable
 from ...transport.bus.roles import Role
 from .. import errors
+from ..model.restart import RestartPolicy
 from ..session.stream import PromptStream
 from .values import (
     AGENT_EVENT,
@@ -28,6 +29,7 @@ from .values import (
     SENT,
     SESSION_ID,
     Codec,
+    from_plain,
     to_plain,
 )
 
@@ -99,6 +101,8 @@ def _unary(verbs: Verbs, name: str, codec: Codec) -> Any:
         args = dict(call.args)
         if args.get("since") is not None:
             args["since"] = datetime.fromisoformat(args["since"])
+        if isinstance(args.get("restart"), dict):
+            args["restart"] = from_plain(args["restart"], RestartPolicy)
         return codec.encode(verb(**args))
 
     return handle

@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..model.agent import AgentDef, PermissionMode
 from ..model.ids import SESSION_PREFIX, normalize_stored_session_id
+from ..model.restart import RestartPolicy
 from ..model.session import (
     SessionLineage,
     SessionMeta,
@@ -46,6 +47,7 @@ class LifecycleVerbs(VerbGroup):
         workspace: str = "",
         name: str = "",
         permissions: str = "",
+        restart: RestartPolicy | str | None = None,
         timeout: float | None = None,
     ) -> LiveSession:
         """Start a new session and return its handle.
@@ -55,6 +57,9 @@ class LifecycleVerbs(VerbGroup):
         :param workspace: the same by id of a known workspace; give exactly one of the two.
         :param name: display name.
         :param permissions: ``deny-all``, ``approve-reads`` (default) or ``approve-all``.
+        :param restart: ``temporary`` (default: a crash ends the session), ``transient`` (a crash
+            or a stall restarts the agent), ``permanent`` (so does a clean exit), or a
+            :class:`RestartPolicy` (01 9.6). Default: the manager's ``restart``.
         :param timeout: seconds the start may take; ``None`` leaves the driver's own limits.
         :raises SessionValueError: a missing or contradictory argument.
         :raises AgentNotAvailableError: unknown agent, or its command is not installed.
@@ -79,6 +84,7 @@ class LifecycleVerbs(VerbGroup):
             effective_permissions=mode,
             state=State.STARTING,
             lineage=SessionLineage(root_session_id=session_id),
+            restart=RestartPolicy.of(restart or self._runtime.options.restart),
             created_at=now,
             updated_at=now,
         )

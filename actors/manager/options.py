@@ -15,6 +15,7 @@ from ...transport.agent.protocol import AgentDriver
 from ..errors import SessionValueError
 from ..model.agent import AgentDef
 from ..model.ids import IDGenerator
+from ..model.restart import RestartPolicy
 from ..model.settings import (
     PROMPT_BUFFER_SIZE,
     SessionBusyInputConfig,
@@ -54,6 +55,7 @@ class ManagerKeywords(TypedDict, total=False):
     logger: logging.Logger
     file_system: FileSystem | None
     notifier: Notifier | None
+    restart: RestartPolicy | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class ManagerOptions:
         it) or ``process`` (none waits for the disk) (03 13).
     :param sync_interval: seconds until a row that did not wait for the disk is on it.
     :param prompt_buffer_size: events a prompt stream holds for a reader that is behind.
+    :param restart: the restart policy of sessions that are created without one.
     :param notifier: told of every session and stored event, in the hub: it must not block.
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
@@ -88,6 +91,7 @@ class ManagerOptions:
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("greenroom"))
     file_system: FileSystem | None = None
     notifier: Notifier | None = None
+    restart: RestartPolicy | str | None = None
 
     def __post_init__(self) -> None:
         if self.hub not in HUBS:

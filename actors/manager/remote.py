@@ -25,13 +25,14 @@ from ...transport.bus.endpoints import Endpoints
 from ..errors import SessionNotFoundError
 from ..model.agent import Caps
 from ..model.event import AgentEvent
+from ..model.restart import RestartPolicy
 from ..model.session import SessionInfo, SessionMeta, State
 from ..model.turn import SendPromptResult
 from ..session.live import LiveSession
 from .daemon import RESULTS, SNAPSHOT, calls_address, error_table
 from .options import default_home
 from .surfaces import OPERATIONS, Verbs
-from .values import AGENT_EVENT, SENT, from_plain
+from .values import AGENT_EVENT, SENT, from_plain, to_plain
 
 ANSWER_MARGIN = 5.0
 """Seconds an answer may take beyond the timeout of the verb itself."""
@@ -43,6 +44,8 @@ R = TypeVar("R")
 def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, RestartPolicy):
+        return to_plain(value)
     return value.isoformat() if isinstance(value, datetime) else value
 
 

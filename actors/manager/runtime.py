@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import pykka
@@ -35,7 +36,7 @@ from ..session.live import LiveSession
 from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
 from ..session.ports import SessionPorts
-from ..session.startup import StartPlan
+from ..session.startup import StartPlan, restart_agent
 from .daemon import calls_address
 from .options import ManagerOptions
 from .registry import Registry
@@ -142,6 +143,7 @@ class Runtime:
             logger=self.logger,
             stream_size=self.options.prompt_buffer_size,
             notices=Notices(self.options.notifier, self.logger),
+            restart=partial(restart_agent, plan),
         )
 
     def live(self, session_id: str, operation: str) -> LiveSession:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from .agent import Caps
 from .failure import SessionFailure
+from .restart import RestartPolicy
 
 
 class State(StrEnum):
@@ -108,6 +109,7 @@ class SessionMeta:
     failure: SessionFailure | None = None
     acp_session_id: str = ""
     liveness: SessionLivenessMeta | None = None
+    restart: RestartPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,8 @@ class Interpreter:
                 self._timers[name] = self._ports.timers.call_later(seconds, self._fire, name)
             case fx.DisarmTimer(name):
                 self._disarm(name)
+            case fx.RestartAgent():
+                gevent.spawn(self._ports.restart, self._live)
             case fx.Report(level, text):
                 self._ports.logger.log(
                     logging.getLevelNamesMapping()[level.upper()],

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ...storage.session_store import SessionStore
 from ...transport.agent.protocol import AgentDriver, AgentProcess
 from ..runtime.clock import Clock, Timers
 from .meta_writer import MetaWriter
 from .notices import Notices
+
+if TYPE_CHECKING:
+    from .live import LiveSession
 
 Publish = Callable[[str, Sequence[bytes]], None]
 """Sends encoded rows of a session to subscribers; never blocks, never raises."""
@@ -31,4 +35,6 @@ class SessionPorts:
     logger: logging.Logger
     stream_size: int
     notices: Notices
+    restart: Callable[[LiveSession], None]
+    """Starts the agent again and tells the session what came of it."""
     process: AgentProcess | None = None

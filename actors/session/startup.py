@@ -27,7 +27,12 @@ import gevent
 
 from ...storage.home import HomeStore
 from ...storage.session_store import SessionStore
-from ...transport.acp.failures import classified_failure, failure_from_error, make_failure
+from ...transport.acp.failures import (
+    classified_failure,
+    failure_from_error,
+    is_load_session_resource_missing,
+    make_failure,
+)
 from ...transport.agent.context import CallContext
 from ...transport.agent.protocol import AgentProcess, StartOpts
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE, load
@@ -36,6 +41,7 @@ from ..core.state import SessionState
 from ..errors import AgentExitedError, AgentNotAvailableError, CallerError
 from ..model.agent import AgentDef, PermissionMode
 from ..model.failure import FailureKind, SessionFailure
+from ..model.restart import RestartPolicy
 from ..model.session import SessionMeta
 from ..model.settings import (
     LIFECYCLE_TIMEOUT,
@@ -216,6 +222,53 @@ def activate(launch: Launch) -> None:
         )
     ).get(timeout=LIFECYCLE_TIMEOUT)
     live.ports.meta_writer.flush().get(timeout=LIFECYCLE_TIMEOUT)
+    _watch(live, process)
+
+
+def restart_agent(plan: StartPlan, live: LiveSession) -> None:
+    """Start the agent of a session that lives on (01 9.6); what came of it is an input.
+
+    Where the agent no longer has its session, a fresh one is opened under the same id.
+    """
+    meta = replace(plan.meta, acp_session_id=live.state.meta.acp_session_id)
+    try:
+        process = _start_or_open_afresh(live, replace(plan, meta=meta))
+    except Exception as error:
+        live.tell(AgentStartFailed(0, _failure(error)))
+        return
+    if live.state.finalizing:
+        live.ports.driver.stop(CallContext.after(2 * LIFECYCLE_TIMEOUT), process)
+        return
+    live.ports.process = process
+    live.tell(
+        AgentStarted(
+            0,
+            process.session_id,
+            process.caps_snapshot(),
+            process.pid,
+            process.started_at,
+            bool(meta.acp_session_id),
+        )
+    )
+    _watch(live, process)
+
+
+def _start_or_open_afresh(live: LiveSession, plan: StartPlan) -> AgentProcess:
+    driver, context = live.ports.driver, CallContext.after(None)
+    try:
+        return driver.start(context, _start_opts(plan))
+    except Exception as error:
+        if not plan.meta.acp_session_id or not is_load_session_resource_missing(error):
+            raise
+    live.ports.logger.info(
+        'session.resume.load_session_missing_fallback session_id="%s"', plan.meta.id
+    )
+    return driver.start(
+        context, _start_opts(replace(plan, meta=replace(plan.meta, acp_session_id="")))
+    )
+
+
+def _watch(live: LiveSession, process: AgentProcess) -> None:
     process.on_event = lambda events: live.tell(AgentEventsArrived("", events), Lane.EXEMPT)
     process.done.rawlink(lambda _: gevent.spawn(_exited, live, process))
 
@@ -241,6 +294,7 @@ def _initial_state(plan: StartPlan, store: SessionStore) -> SessionState:
         busy_input=plan.busy_input,
         supervision=plan.supervision,
         queue=load(documents, int(generation.get("input_generation", 0))),
+        restart=RestartPolicy.of(plan.meta.restart),
     )
 
 
