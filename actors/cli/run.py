@@ -10,7 +10,8 @@ import click
 from ..core.turn import check_message
 from ..manager.handle import Session
 from ..manager.manager import SessionManager
-from ..manager.remote import RemotePromptStream, RemoteSession
+from ..manager.remote import RemoteSession
+from ..manager.remote_stream import RemotePromptStream
 from ..model.event import AgentEvent, EventType, RawJSON
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..session.stream import PromptStream

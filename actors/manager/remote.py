@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,15 +22,15 @@ from ...transport.bus.control_pending import PendingStream
 from ...transport.bus.endpoints import Endpoints
 from ..errors import SessionNotFoundError
 from ..model.agent import Caps
-from ..model.event import AgentEvent
 from ..model.restart import RestartPolicy
 from ..model.session import SessionInfo, SessionMeta, State
 from ..model.turn import SendPromptResult
 from ..session.live import LiveSession
 from .daemon import RESULTS, SNAPSHOT, calls_address, error_table
 from .options import default_home
+from .remote_stream import RemotePromptStream
 from .surfaces import OPERATIONS, Verbs
-from .values import AGENT_EVENT, SENT, from_plain, to_plain
+from .values import SENT, from_plain, to_plain
 
 ANSWER_MARGIN = 5.0
 """Seconds an answer may take beyond the timeout of the verb itself."""
@@ -91,79 +89,6 @@ def of_session(
         return surface(self._manager, self.id, *args, **kwargs)
 
     return call
-
-
-class RemotePromptStream:
-    """The events of one turn of a session in another process; one reader at a time.
-
-    Iteration, :meth:`next`, :meth:`result` and :meth:`close` are those of ``PromptStream``.
-    """
-
-    def __init__(self, client: ControlClient, items: PendingStream, turn_id: str) -> None:
-        self.turn_id = turn_id
-        self._client = client
-        self._items = items
-        self._read: deque[AgentEvent] = deque()
-        self._terminal: AgentEvent | None = None
-        self._over = False
-        self._closed = False
-
-    def next(self, timeout: float | None = None) -> AgentEvent | None:
-        """The next event, or ``None`` when there will be no more.
-
-        :raises TimeoutError: none came in time.
-        """
-        if self._read:
-            return self._read.popleft()
-        return None if self._closed else self._receive(timeout)
-
-    def result(self, timeout: float | None = None) -> AgentEvent | None:
-        """Wait for the end of the turn; what arrives meanwhile can still be read.
-
-        :raises TimeoutError: the turn is still running.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._over:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            event = self._receive(left)
-            if event is not None and not self._closed:
-                self._read.append(event)
-        return self._terminal
-
-    def close(self) -> None:
-        """Stop reading; the turn goes on."""
-        self._closed = True
-
-    def _receive(self, timeout: float | None) -> AgentEvent | None:
-        if self._over:
-            return None
-        if timeout is not None:
-            self._client.wait_for(self._items, time.monotonic() + timeout)
-            if not self._items.has_news():
-                raise TimeoutError(f'turn "{self.turn_id}": no event within {timeout} s')
-        try:
-            event: AgentEvent = AGENT_EVENT.decode(next(self._items))
-        except StopIteration:
-            self._over = True
-            return None
-        if event.is_terminal:
-            self._terminal = event
-        return event
-
-    def __iter__(self) -> Iterator[AgentEvent]:
-        while (event := self.next()) is not None:
-            yield event
-
-    def __enter__(self) -> RemotePromptStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class RemoteSessionManager:
