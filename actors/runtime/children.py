@@ -18,7 +18,7 @@ from pykka import ActorDeadError
 
 from .actor import GreenActor
 from .cell import Probe
-from .childspec import FOREVER, KILL, WORKER_SHUTDOWN_S, ChildSpec
+from .childspec import FOREVER, WORKER_SHUTDOWN_S, ChildSpec
 from .clock import Timekeeper, TimerHandle
 from .errors import ChildStartError, HubClosedError
 from .future import GreenFuture
@@ -158,11 +158,10 @@ class Ending:
         grace = spec.shutdown
         if grace is None:
             grace = FOREVER if ref.actor_class.outlives_grace else WORKER_SHUTDOWN_S
-        if grace == KILL:
+        if isinstance(grace, str):  # KILL
             self._deadline = clock.monotonic()
             ref.kill()
         else:
-            assert not isinstance(grace, str)
             self._deadline = clock.monotonic() + grace
             with suppress(HubClosedError):
                 ref.stop(block=False, lane=Lane.CONTROL)

@@ -114,6 +114,11 @@ class Hub:
         """gevent's event loop, for watchers; only the hub's own thread may touch it."""
         return self._inlet.loop
 
+    @property
+    def thread_ident(self) -> int:
+        """The ident of the hub's thread, as the system gives it; 0 when closed or forked."""
+        return self._inlet.thread_ident
+
     def is_current(self) -> bool:
         """Whether the caller runs in this hub's thread."""
         return self._inlet.local

@@ -5,6 +5,8 @@ And what it does not: no child outlives its supervisor, however that ends.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from gevent.event import Event
 from greenroom.actors.runtime.actor import GreenActor
@@ -62,7 +64,7 @@ class Deaf(Worker):
 class Watched(Supervisor):
     """Keeps its reports."""
 
-    reports: list = []
+    reports: ClassVar[list] = []
 
     def on_report(self, report):
         self.reports.append(report)
