@@ -172,6 +172,84 @@ class Peer:
         return answer
 
 
+INFO = {"name": "agent", "version": "2"}
+SESSIONS: dict[str, Any] = {"session": {"mcp": {"stdio": {}, "http": {}}}}
+
+
+class PeerV2(Peer):
+    """An agent that speaks ACP v2."""
+
+    def __init__(self, cwd: str = "/ws", **opts: Any) -> None:
+        super().__init__(cwd, **{"acp_version": "2", **opts})
+
+    def begun(self, initialize: dict[str, Any] | None = None) -> PeerV2:
+        """As far as the answer to initialize."""
+        self.do(self.client.start())
+        answer = {"protocolVersion": 2, "info": INFO, "capabilities": SESSIONS}
+        self.reply({**answer, **(initialize or {})})
+        return self
+
+    def started(
+        self, initialize: dict[str, Any] | None = None, session: dict[str, Any] | None = None
+    ) -> PeerV2:
+        """Through the handshake, every setting accepted."""
+        self.begun(initialize)
+        while not self.client._parts.starting.ready:
+            if self.sent[-1]["method"] == "session/new":
+                self.reply({"sessionId": SESSION, **(session or {})})
+            elif self.sent[-1]["method"] == "session/list":
+                self.reply({"sessions": [{"sessionId": SESSION, "cwd": "/ws"}]})
+            else:
+                self.reply(session or {})
+        self.outputs.clear()
+        self.sent.clear()
+        return self
+
+    def state(self, state: str, **members: Any) -> list[Output]:
+        """The agent says what it does."""
+        return self.update("state_update", state=state, **members)
+
+    def idle(self, stop_reason: str | None = "end_turn", **members: Any) -> list[Output]:
+        """The agent says that its work is over."""
+        reason = {} if stop_reason is None else {"stopReason": stop_reason}
+        return self.state("idle", **reason, **members)
+
+    def insert(self, message_id: str = "m-1") -> list[Output]:
+        """The agent answers the prompt."""
+        return self.reply({"messageId": message_id}, to="session/prompt")
+
+    def say_text(
+        self, text: str, message_id: str = "a-1", kind: str = "agent_message_chunk"
+    ) -> list[Output]:
+        """The agent says a piece of a message."""
+        return self.update(kind, messageId=message_id, content={"type": "text", "text": text})
+
+    def running(self, turn_id: str = "turn-1", text: str = "hello") -> PeerV2:
+        """With an open turn whose prompt was taken."""
+        self.prompted(turn_id, text)
+        self.insert(f"m-{turn_id}")
+        self.state("running")
+        return self
+
+    def ended(self, stop_reason: str = "end_turn") -> PeerV2:
+        """The agent is idle again, and the turn settles."""
+        self.idle(stop_reason)
+        self.fire("settle")
+        return self
+
+
+@pytest.fixture(scope="session")
+def make_v2_peer() -> type[PeerV2]:
+    """Makes a :class:`PeerV2` with the client options given."""
+    return PeerV2
+
+
+@pytest.fixture
+def v2() -> PeerV2:
+    """A peer of version 2 whose session is ready."""
+    return PeerV2().started()
+
+
 @pytest.fixture(scope="session")
 def make_peer() -> type[Peer]:
     """Makes a :class:`Peer` with the client options given."""

@@ -78,7 +78,7 @@ class Conversation:
     @property
     def current(self) -> Turn | None:
         """The turn a caller sees: also one whose prompt was not taken yet."""
-        return self.turns.open or (self._held.turn if self._held else None)
+        return self.turns.open or (self._held.turn if self._held is not None else None)
 
     # ---- prompts
 
