@@ -6,6 +6,7 @@ and ``cancel`` return at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gevent
@@ -36,6 +37,7 @@ CANCEL_GRACE_S = 5.0
 PERMISSION_TIMEOUT_S = 300.0
 STEER_TIMEOUT_S = 10.0
 SETTLE_S = 0.05
+NETWORK_COMMAND = ("greenroom", "network")
 INITIALIZE_TIMEOUT_S = 30.0
 SESSION_TIMEOUT_S = 60.0
 SET_TIMEOUT_S = 15.0
@@ -52,6 +54,7 @@ class ACPDriver:
     :param session_timeout: for opening or restoring the session.
     :param set_timeout: for each of mode, model and effort.
     :param read_stall: seconds the reader of events may be behind before the agent is cut off (D9).
+    :param network_command: what a turn that came over the network may run, before its subcommand.
     :param process_registry: knows the agents and their terminals; by default one of its own.
     :param offload: runs blocking work; by default in the hub's pool of native threads.
     :param pidfd: whether exits are watched by pidfd where the system has it.
@@ -68,6 +71,7 @@ class ACPDriver:
         session_timeout: float = SESSION_TIMEOUT_S,
         set_timeout: float = SET_TIMEOUT_S,
         read_stall: float = READ_STALL_S,
+        network_command: Sequence[str] = NETWORK_COMMAND,
         process_registry: ToolProcesses | None = None,
         offload: Offload | None = None,
         pidfd: bool = True,
@@ -78,6 +82,7 @@ class ACPDriver:
         self._initialize_timeout = _positive(initialize_timeout, INITIALIZE_TIMEOUT_S)
         self._session_timeout = _positive(session_timeout, SESSION_TIMEOUT_S)
         self._set_timeout = _positive(set_timeout, SET_TIMEOUT_S)
+        self._network_command = tuple(network_command) or NETWORK_COMMAND
         self.processes = (
             ToolProcesses(MemoryProcessStore()) if process_registry is None else process_registry
         )
@@ -170,6 +175,9 @@ class ACPDriver:
             auth_method=opts.auth_method,
             client_version=package_version(),
             fs=opts.advertise_fs,
+            terminal=opts.advertise_terminal,
+            acp_version=opts.acp_version,
+            network_command=self._network_command,
             initialize_timeout_s=self._initialize_timeout,
             session_timeout_s=self._session_timeout,
             set_timeout_s=self._set_timeout,

@@ -22,6 +22,7 @@ from ..acp.outputs import (
     ClientCallCancelled,
     Disconnected,
     EventsEmitted,
+    KillTerminals,
     Logged,
     Output,
     Ready,
@@ -109,7 +110,6 @@ class ACPAgentProcess:
         self._client = client
         self._facilities = facilities
         self._stream: TurnStream | None = None
-        self._cancelled_turn = ""
         self._heartbeat: Heartbeat | None = None
         self._steers: dict[str, AsyncResult[SteerAnswered]] = {}
         self._facts = SessionFacts(f"{agent_name} (pid {child.pid})")
@@ -203,7 +203,6 @@ class ACPAgentProcess:
 
     def cancel(self) -> None:
         """Ask the agent to end its turn."""
-        self._cancelled_turn = self._client.turn_id
         self.link.act(self._client.cancel())
 
     def steer(self, steer_id: str, text: str) -> AsyncResult[SteerAnswered]:
@@ -229,12 +228,14 @@ class ACPAgentProcess:
             case TurnClosed(turn_id, suspect):
                 self._close_turn(turn_id, suspect)
             case ClientCallAsked(method=method) if method in TERMINAL_METHODS:
-                self._terminal_calls.ask(output, self._client.turn_id)
+                self._terminal_calls.ask(output)
             case ClientCallAsked():
                 self._files.ask(output)
             case ClientCallCancelled(key):
                 self._files.withdraw(key)
                 self._terminal_calls.withdraw(key)
+            case KillTerminals(turn_id):
+                self.terminals.kill_turn(turn_id)
             case SteerAnswered(steer_id):
                 answer = self._steers.pop(steer_id, None)
                 if answer is not None:
@@ -254,11 +255,13 @@ class ACPAgentProcess:
                 logger.log(number, "%s (pid %d): %s", self.agent_name, self.pid, text)
 
     def _emit(self, events: tuple[AgentEvent, ...]) -> None:
-        facts = tuple(event for event in events if not event.turn_id)
-        if facts:
-            self._facts.offer(facts)
-            events = tuple(event for event in events if event.turn_id)
+        """Events of the prompt go to its stream; all others to who listens to the session."""
         stream = self._stream
+        turn_id = "" if stream is None else stream.turn_id
+        others = tuple(event for event in events if not turn_id or event.turn_id != turn_id)
+        if others:
+            self._facts.offer(others)
+            events = tuple(event for event in events if event.turn_id == turn_id)
         if stream is not None and events:
             stream.put(events)
             if stream.is_full:
@@ -266,9 +269,6 @@ class ACPAgentProcess:
 
     def _close_turn(self, turn_id: str, suspect: bool) -> None:
         self.suspect = suspect
-        if turn_id == self._cancelled_turn:
-            # The end of a turn that was cut short does not end its commands (07 R5).
-            self.terminals.kill_turn(turn_id)
         self._end_heartbeat()
         stream = self._stream
         if stream is not None and stream.turn_id == turn_id:

@@ -36,18 +36,15 @@ class TerminalCalls:
         self._waiting: dict[int, gevent.Greenlet] = {}
         self._creating: set[int] = set()
 
-    def ask(self, call: ClientCallAsked, turn_id: str) -> None:
-        """Serve a request.
-
-        :param turn_id: the open turn, or blank; what it creates belongs to it.
-        """
+    def ask(self, call: ClientCallAsked) -> None:
+        """Serve a request."""
         if call.method == CREATE:
             self._creating.add(call.key)
-            gevent.spawn(self._serve, call, turn_id)
+            gevent.spawn(self._serve, call)
         elif call.method == WAIT:
-            self._waiting[call.key] = gevent.spawn(self._serve, call, turn_id)
+            self._waiting[call.key] = gevent.spawn(self._serve, call)
         else:
-            self._serve(call, turn_id)
+            self._serve(call)
 
     def withdraw(self, key: int) -> None:
         """Forget a request; a terminal that is being created is killed when it is there."""
@@ -56,9 +53,9 @@ class TerminalCalls:
         if waiting is not None:
             waiting.kill(block=False)
 
-    def _serve(self, call: ClientCallAsked, turn_id: str) -> None:
+    def _serve(self, call: ClientCallAsked) -> None:
         try:
-            result = self._perform(call, turn_id)
+            result = self._perform(call)
         except Exception as error:
             outputs = self._link.client.answer_error(call.key, request_error(error))
         else:
@@ -66,11 +63,11 @@ class TerminalCalls:
         self._waiting.pop(call.key, None)
         self._link.act(outputs)
 
-    def _perform(self, call: ClientCallAsked, turn_id: str) -> Any:
+    def _perform(self, call: ClientCallAsked) -> Any:
         params = call.params
         match call.method:
             case "terminal/create":
-                return {"terminalId": self._create(call, turn_id)}
+                return {"terminalId": self._create(call)}
             case "terminal/output":
                 return self._terminals.output(params["terminalId"])
             case "terminal/wait_for_exit":
@@ -83,9 +80,9 @@ class TerminalCalls:
                 raise RequestError(f"Method not found: {method}", code=METHOD_NOT_FOUND)
         return {}
 
-    def _create(self, call: ClientCallAsked, turn_id: str) -> str:
+    def _create(self, call: ClientCallAsked) -> str:
         try:
-            terminal_id = self._terminals.create(terminal_request(call.params), turn_id)
+            terminal_id = self._terminals.create(terminal_request(call.params), call.turn_id)
             if call.key not in self._creating:  # nobody will ever know its id
                 self._terminals.release(terminal_id)
             return terminal_id
