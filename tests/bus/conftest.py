@@ -69,13 +69,13 @@ class MemorySource:
     def clear(self, session_id: str) -> None:
         self.sessions[session_id] = Rows(self.sessions[session_id].epoch + 1)
 
-    def heads(self) -> dict[str, tuple[int, int]]:
-        self.heads_asked += 1
-        return {name: (rows.epoch, len(rows.rows)) for name, rows in self.sessions.items()}
+    def session_ids(self) -> list[str]:
+        return list(self.sessions)
 
     def head(self, session_id: str) -> tuple[int, int] | None:
         self.heads_asked += 1
-        return self.heads().get(session_id)
+        session = self.sessions.get(session_id)
+        return None if session is None else (session.epoch, len(session.rows))
 
     def rows_after(self, session_id: str, epoch: int, sequence: int, bytes_max: int) -> Page:
         if self.fail is not None:

@@ -48,8 +48,8 @@ class Source:
         self.epochs.append(self.epoch)
         return row
 
-    def heads(self):
-        return {"a": self.head("a")}
+    def session_ids(self):
+        return ["a"]
 
     def head(self, session_id):
         return (self.epoch, len(self.rows))

@@ -354,14 +354,19 @@ def asks(machine: CursorMachine, heartbeat: Heartbeat) -> bool:
     return asked
 
 
-def test_heartbeats_of_all_count_frames() -> None:
+def test_heartbeats_of_all_name_heads_or_count_frames() -> None:
     machine = live((1, 1), session_id=None)
     assert asks(machine, beat(1, 1))
     machine.on_frame(frame((1, 2)))
-    assert not asks(machine, beat(2, 2))
-    assert asks(machine, beat(3, 5)), "frames were lost"
-    assert not asks(machine, beat(4, 5))
-    assert asks(machine, beat(6, 5)), "a heartbeat was lost"
+    assert not asks(machine, Heartbeat("i", 2, 2, None)), "too many heads, but nothing was lost"
+    assert asks(machine, Heartbeat("i", 3, 5, None)), "frames were lost"
+    assert not asks(machine, beat(4, 9))
+    assert not asks(machine, beat(5, 10, Head("a", 1, 2)))
+    assert not asks(machine, beat(6, 11, Head("a", 1, 3), Head("new", 1, 1)))
+    assert rows_wanted(machine) == RowsWanted("a", 1, 2)
+    machine.postpone("a")
+    assert rows_wanted(machine) == RowsWanted("new", 0, 0)
+    assert asks(machine, beat(8, 5)), "a heartbeat was lost"
     assert machine.on_heartbeat(beat(1, 0, instance="other")), "another runtime"
     assert machine.wants() == HeadsWanted(None)
 

@@ -14,6 +14,7 @@ import pytest
 import zmq
 from greenroom.actors.errors import SessionNotFoundError, StoreCorruptError
 from greenroom.transport.bus import endpoints as endpoints_module
+from greenroom.transport.bus import events_socket as events_module
 from greenroom.transport.bus import publisher as publisher_module
 from greenroom.transport.bus.catchup import (
     ErrorReply,
@@ -305,26 +306,33 @@ def test_a_failing_socket_is_logged_and_not_raised(
     class Broken:
         def __init__(self, error: zmq.ZMQError) -> None:
             self.error = error
+            self.closed = False
 
         def send(self, frame: bytes, flags: int) -> None:
             raise self.error
 
-    real = runtime.publisher._events
-    try:
-        runtime.publisher._events = Broken(zmq.Again())
-        runtime.publisher.publish("a", runtime.source.add("a", 1))
-        assert caplog.text == ""
-        runtime.publisher._events = Broken(zmq.ZMQError(zmq.ENOTSUP))
-        runtime.publisher.publish("a", runtime.source.add("a", 1))
-        assert "bus: publish" in caplog.text
-    finally:
-        runtime.publisher._events = real
+    events = runtime.publisher._doors[0].events
+
+    def work() -> None:
+        real = events._socket
+        try:
+            events._socket = Broken(zmq.Again())
+            runtime.publisher.publish("a", runtime.source.add("a", 1))
+            assert caplog.text == ""
+            events._socket = Broken(zmq.ZMQError(zmq.ENOTSUP))
+            runtime.publisher.publish("a", runtime.source.add("a", 1))
+            assert "bus: publish" in caplog.text
+        finally:
+            events._socket = real
+
+    runtime.hub.call(work)
+    assert runtime.hub.call(runtime.publisher.metrics).refused == 2
 
 
 def test_too_many_subscriptions_are_dropped_and_honest_subscribers_come_back(
     runtime: Any, peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher_module, "SUBSCRIPTIONS_MAX", 50)
+    monkeypatch.setattr(events_module, "SUBSCRIPTIONS_MAX", 50)
     with Subscriber(runtime.home, "a") as subscriber:
         runtime.add("a", 1)
         assert subscriber.next(20) is not None
@@ -349,9 +357,10 @@ def test_subscriptions_that_come_and_go_are_not_counted_twice(
     for _ in range(3):
         sock = peers.follow(runtime)
         sock.close()
-    while runtime.publisher._subscriptions > 0:
+    events = runtime.publisher._doors[0].events
+    while events.subscriptions > 0:
         runtime.hub.call(runtime.publisher.beat)
-    assert runtime.publisher._subscriptions == 0
+    assert (events.subscriptions, events.subscribers) == (0, 0)
 
 
 def test_subscriptions_are_looked_at_between_frames_too(
@@ -359,7 +368,7 @@ def test_subscriptions_are_looked_at_between_frames_too(
 ) -> None:
     monkeypatch.setattr(publisher_module, "DRAIN_EVERY_FRAMES", 2)
     seen: list[int] = []
-    monkeypatch.setattr(runtime.publisher, "_drain_subscriptions", lambda: seen.append(1))
+    monkeypatch.setattr(runtime.publisher, "_look", lambda: seen.append(1))
     runtime.hub.call(
         lambda: [runtime.publisher.publish("a", [row]) for row in runtime.source.add("a", 6)]
     )

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from greenroom.actors.model.event import AgentEvent, SessionEvent
 from greenroom.storage.format.rows import encode_row
+from greenroom.transport.bus import answers as answers_module
 from greenroom.transport.bus import follower as follower_module
 from greenroom.transport.bus import following as following_module
-from greenroom.transport.bus import publisher as publisher_module
 from greenroom.transport.bus.endpoints import Endpoints
 from greenroom.transport.bus.errors import (
     BusClosedError,
@@ -401,7 +401,7 @@ def test_a_page_is_bounded(runtime: Any) -> None:
 
 
 def test_heads_come_in_pages(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher_module, "HEADS_PER_REPLY_MAX", 3)
+    monkeypatch.setattr(answers_module, "HEADS_PER_REPLY_MAX", 3)
     names = [f"s{number:02}" for number in range(10)]
     for name in names:
         runtime.add(name, 2)

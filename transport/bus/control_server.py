@@ -33,8 +33,10 @@ from .control import (
 from .control_call import Call, Running, Verb
 from .error_table import ErrorTable
 from .errors import BusEndpointError, BusError, BusForbiddenError, BusProtocolError
+from .events_socket import BACKLOG, HANDSHAKE_MS
 from .hub_socket import HubSocket
 from .roles import Role
+from .security import require_encryption
 from .window import Remembered, Window
 
 CALLS_QUEUED_MAX = 256
@@ -88,6 +90,7 @@ class ControlServer:
         self._running: dict[int, Running] = {}
         self._gone: dict[bytes, float] = {}
         self._socket: HubSocket | None = None
+        self.address = ""
         self._timer: Any = None
         self._messages = self._calls = self._refused = 0
 
@@ -110,14 +113,18 @@ class ControlServer:
                 (zmq.RCVHWM, CALLS_QUEUED_MAX),
                 (zmq.SNDHWM, ANSWERS_QUEUED_MAX),
                 (zmq.MAXMSGSIZE, CALL_BYTES_MAX),
+                (zmq.BACKLOG, BACKLOG),
+                (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             ):
                 sock.setsockopt(option, value)
             if secure is not None:
                 secure(sock)
+            require_encryption(sock, address)
             sock.bind(address)
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, BusError) as error:
             sock.close(linger=0)
             raise BusEndpointError(f"{address}: {error}", path=address) from error
+        self.address = str(sock.getsockopt_string(zmq.LAST_ENDPOINT))
         self._socket = HubSocket(sock, self._on_message, self._logger)
         self._timer = gevent.get_hub().loop.timer(PING_S, PING_S, ref=False)
         self._timer.start(self.look_for_the_gone)

@@ -182,13 +182,14 @@ class CursorMachine:
             self.ask_heads()
             return before is not None
         lost = before.number + 1 != beat.number
-        if self.session_id is None:
-            lost = lost or before.frames + frames != beat.frames
-        if lost or (self.session_id is not None and beat.heads is None):
+        if beat.heads is None:
+            one = self.session_id is not None
+            lost = lost or one or before.frames + frames != beat.frames
+        if lost:
             self.ask_heads()
-        elif self.session_id is not None:
+        elif self.synced:
             for head in beat.heads or ():
-                if head.session_id == self.session_id:
+                if self.session_id in (None, head.session_id):
                     self._compare(head)
         return False
 

@@ -1,10 +1,9 @@
 """The runtime's end of the bus: publish rows, and answer questions about the store.
 
-Rules owned here: everything runs in the hub thread that called ``open()``. Rows go out on a plain
-XPUB that never blocks: what a slow subscriber's queue can not take is dropped there, and the
-subscriber reads it from the store (trap Z1). The control socket belongs to one greenlet, which
-answers one bounded request at a time (trap Z4). Nothing that goes wrong here reaches the caller
-of ``publish()``: recording does not depend on who listens (03 15).
+Rules owned here: everything runs in the hub thread that called ``open()``. Nothing that goes wrong
+here reaches the caller of ``publish()``: recording does not depend on who listens (03 15). A row
+too long for a frame is not published; the heartbeat that follows at once makes subscribers read it
+from the store, so no queue holds more than its frames times ``FRAME_BYTES_MAX``.
 """
 
 from __future__ import annotations
@@ -12,80 +11,73 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import gevent
 import zmq
-import zmq.green
 
-from ...actors.errors import SessionError, SessionNotFoundError
-from ...storage.format.rows import row_position
-from .catchup import (
-    HEADS_PER_REPLY_MAX,
-    PAGE_BYTES_MAX,
-    REQUEST_BYTES_MAX,
-    ErrorReply,
-    HeadsReply,
-    HeadsRequest,
-    RowsRequest,
-    decode_request,
-    encode_page,
-    encode_reply,
-    request_id_of,
-)
+from ...actors.errors import SessionError
+from .answers import Answers, RowSource, RowsPage
+from .door import Door
 from .endpoints import Endpoints, prepare_endpoints
-from .errors import BusClosedError, BusEndpointError, BusProtocolError
+from .errors import BusClosedError, BusEndpointError
 from .fields import Head
-from .frames import HEARTBEAT_HEADS_MAX, Heartbeat, encode_frames, encode_heartbeat
-from .positions import NOWHERE
+from .frames import (
+    FRAME_BYTES_MAX,
+    HEARTBEAT_HEADS_MAX,
+    Heartbeat,
+    encode_frames,
+    encode_heartbeat,
+)
+from .heads import HeadTable
 
-__all__ = ["Endpoints", "Publisher", "RowSource", "RowsPage"]
+__all__ = ["Endpoints", "Publisher", "PublisherMetrics", "Remote", "RowSource", "RowsPage"]
 
 HEARTBEAT_S = 0.5
 """Between two heartbeats; a subscriber notices a lost tail after at most this time."""
-SEND_FRAMES_MAX = 1000
-"""Frames queued for one subscriber before its next ones are dropped."""
-SUBSCRIPTIONS_MAX = 8000
-"""Distinct topics subscribed to at once. Beyond, the socket is replaced: libzmq keeps every
-subscription of every peer and can disconnect none (trap Z3). Honest subscribers come back."""
-DRAIN_EVERY_FRAMES = 256
+DRAIN_EVERY_FRAMES = 64
 """Frames between two looks at new subscriptions, besides one per heartbeat."""
-REQUESTS_MAX = 64
-"""Requests queued of one peer; more wait in its own socket."""
-REPLIES_MAX = 4
-"""Replies queued for one peer that does not read; further ones are dropped."""
 CLOSE_LINGER_MS = 250
 """How long the last frames may take to leave on ``close()``."""
 
 
-class RowsPage(Protocol):
-    """What a store answers: rows after a position, and where it ends."""
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A second way in, for other machines.
 
-    @property
-    def rows(self) -> Sequence[bytes]: ...
-    @property
-    def head_epoch(self) -> int: ...
-    @property
-    def head_sequence(self) -> int: ...
-    @property
-    def reset(self) -> bool: ...
-
-
-class RowSource(Protocol):
-    """The committed rows of a runtime, read in the hub thread.
-
-    A head is ``(epoch, sequence)``; a position equal to a head is in the store. ``rows_after``
-    returns at least one row while there is one, and with ``reset`` when the position is not in
-    the store: then from the last position that is.
+    :param endpoints: ``tcp://`` addresses; port ``*`` is any free one.
+    :param secure: sets the options of encryption, of a gate that is open.
     """
 
-    def heads(self) -> Mapping[str, tuple[int, int]]: ...
-    def head(self, session_id: str) -> tuple[int, int] | None: ...
-    def rows_after(
-        self, session_id: str, epoch: int, sequence: int, bytes_max: int
-    ) -> RowsPage: ...
+    endpoints: Endpoints
+    secure: Callable[[zmq.Socket[Any]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherMetrics:
+    """What a publisher did since it was opened, and whom it serves.
+
+    :param withheld: rows too long for a frame, left to be read from the store.
+    :param refused: frames that libzmq did not take at all.
+    :param pages: pages of rows that subscribers asked for: late joiners, and what was dropped.
+    :param rebinds: times an events socket was replaced.
+    """
+
+    frames: int
+    rows: int
+    bytes: int
+    withheld: int
+    refused: int
+    heartbeats: int
+    requests: int
+    pages: int
+    failures: int
+    subscribers: int
+    subscriptions: int
+    rebinds: int
 
 
 class Publisher:
@@ -94,28 +86,39 @@ class Publisher:
     :param home: its directory; ``endpoints.json`` is written there.
     :param source: what catch-up reads from.
     :param logger: where trouble goes; by default the logger of this module.
+    :param context: whose sockets to use, one with a gate for ``remote``; by default an own one.
+    :param remote: where else to be reached, encrypted.
     """
 
     def __init__(
-        self, home: Path, *, source: RowSource, logger: logging.Logger | None = None
+        self,
+        home: Path,
+        *,
+        source: RowSource,
+        logger: logging.Logger | None = None,
+        context: zmq.Context[Any] | None = None,
+        remote: Remote | None = None,
     ) -> None:
         self._home = home
-        self._source = source
         self._logger = logger or logging.getLogger(__name__)
         self._owner = os.getpid()
-        self._endpoints: Endpoints | None = None
+        self._given_context = context
+        self._remote = remote
+        self._heads = HeadTable(source)
+        self._answers = Answers(source, self._heads, self._logger)
         self._context: zmq.Context[Any] | None = None
-        self._events: zmq.Socket[Any] | None = None
-        self._control: Any = None
-        self._greenlet: gevent.Greenlet | None = None
+        self._endpoints: Endpoints | None = None
+        self._doors: list[Door] = []
         self._timer: Any = None
-        self._subscriptions = 0
-        self._changed: dict[str, bytes] = {}
+        self._beat_soon = False
+        self._frames = self._all_frames = 0
+        self._rows = self._bytes = self._withheld = self._refused = 0
+        self._changed: dict[str, None] = {}
         self._begin_instance()
 
     @property
     def endpoints(self) -> Endpoints:
-        """The addresses.
+        """The local addresses.
 
         :raises BusClosedError: not open.
         """
@@ -123,30 +126,26 @@ class Publisher:
             raise BusClosedError("the publisher is not open")
         return self._endpoints
 
+    @property
+    def remote_endpoints(self) -> Endpoints | None:
+        """The addresses for other machines, if there are any and it is open."""
+        return self._doors[1].endpoints if len(self._doors) > 1 else None
+
     def open(self) -> Endpoints:
         """Bind the sockets, write ``endpoints.json`` and begin to answer.
 
         :raises BusEndpointError: the sockets or the file can not be made; nothing stays behind.
         """
         self._endpoints = prepare_endpoints(self._home)
-        self._context = zmq.Context()
+        self._context = self._given_context or zmq.Context()
         try:
-            self._bind_events()
-            green: Any = zmq.green.Context
-            self._control = green.shadow(self._context.underlying).socket(zmq.ROUTER)
-            for option, value in (
-                (zmq.LINGER, 0),
-                (zmq.RCVHWM, REQUESTS_MAX),
-                (zmq.SNDHWM, REPLIES_MAX),
-                (zmq.MAXMSGSIZE, REQUEST_BYTES_MAX),
-            ):
-                self._control.setsockopt(option, value)
-            self._control.bind(self._endpoints.control)
+            self._doors.append(self._door(self._context, self._endpoints))
+            if self._remote is not None:
+                self._doors.append(self._remote_door(self._context, self._remote))
             self._endpoints.write(self._home)
-        except (zmq.ZMQError, OSError) as error:
+        except (BusEndpointError, OSError) as error:
             self.close()
             raise BusEndpointError(f"bus of {self._home}: {error}", path=str(self._home)) from error
-        self._greenlet = gevent.spawn(self._serve)
         self._timer = gevent.get_hub().loop.timer(HEARTBEAT_S, HEARTBEAT_S, ref=False)
         self._timer.start(self.beat)
         return self._endpoints
@@ -157,45 +156,78 @@ class Publisher:
         :raises BusClosedError: in a process forked from the one that opened it.
         """
         self._check_owner()
-        if self._events is None or not rows:
+        if not self._doors or not rows:
             return
-        if session_id in self._changed or len(self._changed) <= HEARTBEAT_HEADS_MAX:
-            self._changed[session_id] = rows[-1]
+        self._heads.note(session_id, rows[-1])
+        if len(self._changed) <= HEARTBEAT_HEADS_MAX:
+            self._changed[session_id] = None
+        self._rows += len(rows)
         for frame in encode_frames(session_id, rows):
             self._frames += 1
+            if len(frame) > FRAME_BYTES_MAX:
+                self._withhold()
+                continue
             self._send(frame)
             if self._frames % DRAIN_EVERY_FRAMES == 0:
-                self._drain_subscriptions()
+                self._look()
 
     def beat(self) -> None:
         """Send a heartbeat now; a timer does it every ``HEARTBEAT_S``."""
-        if self._events is None or self._owner != os.getpid():
+        self._beat_soon = False
+        if not self._doors or self._owner != os.getpid():
             return
+        if self._heads.complete:
+            self._changed |= dict.fromkeys(self._heads.check_some())
         changed, self._changed = self._changed, {}
         heads: tuple[Head, ...] | None = None
         if len(changed) <= HEARTBEAT_HEADS_MAX:
             try:
-                heads = tuple(Head(*row_position(row)) for row in changed.values())
+                heads = tuple(self._heads.head(session_id) for session_id in changed)
             except SessionError as error:
                 self._logger.error("bus: published bytes that are no row: %s", error)
+            except KeyError:
+                pass  # forgotten since: whoever followed it asks
         self._beats += 1
         self._send(encode_heartbeat(Heartbeat(self._instance, self._beats, self._frames, heads)))
-        self._drain_subscriptions()
+        self._look()
+        for door in self._doors:
+            if door.events.lost():
+                self._logger.warning("bus: %s was removed; it is made anew", door.events.address)
+                self._rebind(door)
+
+    def drop_remote(self) -> None:
+        """Disconnect everybody from other machines; those whose key still counts come back."""
+        for door in self._doors[1:]:
+            self._rebind(door)
+
+    def metrics(self) -> PublisherMetrics:
+        """A snapshot."""
+        events = [door.events for door in self._doors]
+        return PublisherMetrics(
+            frames=self._all_frames + self._frames,
+            rows=self._rows,
+            bytes=self._bytes,
+            withheld=self._withheld,
+            refused=self._refused,
+            heartbeats=self._beats,
+            requests=self._answers.requests,
+            pages=self._answers.pages,
+            failures=self._answers.failures,
+            subscribers=sum(socket.subscribers for socket in events),
+            subscriptions=sum(socket.subscriptions for socket in events),
+            rebinds=sum(socket.rebinds for socket in events),
+        )
 
     def close(self) -> None:
         """Stop answering, let the last frames leave, remove ``endpoints.json``; idempotent."""
         self._check_owner()
         if self._timer is not None:
             self._timer.close()
-        if self._greenlet is not None:
-            self._greenlet.kill()
-        self._timer = self._greenlet = None
-        if self._control is not None:
-            self._control.close(linger=0)
-        if self._events is not None:
-            self._events.close(linger=CLOSE_LINGER_MS)
-        self._control = self._events = None
-        if self._context is not None:
+        self._timer = None
+        doors, self._doors = self._doors, []
+        for door in doors:
+            door.close(CLOSE_LINGER_MS)
+        if self._context is not None and self._given_context is None:
             self._context.term()
         if self._endpoints is not None:
             self._endpoints.withdraw(self._home)
@@ -205,92 +237,58 @@ class Publisher:
         if self._owner != os.getpid():
             raise BusClosedError("the publisher belongs to the parent process")
 
+    def _door(
+        self,
+        context: zmq.Context[Any],
+        endpoints: Endpoints,
+        secure: Callable[[zmq.Socket[Any]], object] | None = None,
+    ) -> Door:
+        return Door(
+            context,
+            endpoints,
+            answers=self._answers,
+            heads=self._heads,
+            logger=self._logger,
+            secure=secure,
+        )
+
+    def _remote_door(self, context: zmq.Context[Any], remote: Remote) -> Door:
+        return self._door(context, remote.endpoints, remote.secure)
+
     def _begin_instance(self) -> None:
         self._instance = secrets.token_hex(8)
+        self._all_frames += self._frames
         self._beats = self._frames = 0
         self._changed = {}
 
-    def _bind_events(self) -> None:
-        assert self._context is not None
-        assert self._endpoints is not None
-        self._events = self._context.socket(zmq.XPUB)
-        for option, value in (
-            (zmq.LINGER, CLOSE_LINGER_MS),
-            (zmq.SNDHWM, SEND_FRAMES_MAX),
-            (zmq.RCVHWM, SEND_FRAMES_MAX),
-            (zmq.MAXMSGSIZE, REQUEST_BYTES_MAX),
-        ):
-            self._events.setsockopt(option, value)
-        self._events.bind(self._endpoints.events)
-        self._subscriptions = 0
+    def _withhold(self) -> None:
+        self._withheld += 1
+        if not self._beat_soon:
+            self._beat_soon = True
+            gevent.get_hub().loop.run_callback(self.beat)
 
     def _send(self, frame: bytes) -> None:
-        assert self._events is not None
-        try:
-            self._events.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            pass  # as good as dropped by a full queue: the subscriber reads the store
-        except zmq.ZMQError as error:
-            self._logger.warning("bus: publish: %s", error)
+        self._bytes += len(frame)
+        for door in self._doors:
+            if not door.events.send(frame):
+                # As good as dropped by a full queue: the subscriber reads the store.
+                self._refused += 1
 
-    def _drain_subscriptions(self) -> None:
-        assert self._events is not None
-        while int(self._events.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            message: bytes = self._events.recv(zmq.NOBLOCK)
-            self._subscriptions += 1 if message.startswith(b"\1") else -1
-            if self._subscriptions > SUBSCRIPTIONS_MAX:
-                self._logger.warning(
-                    "bus: more than %d subscriptions, all are dropped", SUBSCRIPTIONS_MAX
-                )
-                self._events.close(linger=0)
-                self._bind_events()
+    def _look(self) -> None:
+        for door in self._doors:
+            if self._looked(door):
                 self._begin_instance()
 
-    def _serve(self) -> None:
-        while True:
-            parts = self._control.recv_multipart()
-            if len(parts) != 2:
-                continue
-            identity, data = parts
-            try:
-                self._control.send_multipart([identity, self._answer(data)], zmq.NOBLOCK)
-            except zmq.ZMQError as error:
-                self._logger.debug("bus: a reply was not taken: %s", error)
-            gevent.sleep(0)  # a page is work for the hub: let others in between two
-
-    def _answer(self, data: bytes) -> bytes:
+    def _looked(self, door: Door) -> bool:
         try:
-            match decode_request(data):
-                case HeadsRequest(request_id, session_id, after):
-                    return encode_reply(self._heads(request_id, session_id, after))
-                case RowsRequest() as request:
-                    return self._page(request)
-        except (BusProtocolError, SessionError) as error:
-            return encode_reply(ErrorReply(request_id_of(data), str(error)))
-        except Exception as error:
-            # A bug of the store must not end the service for everybody; the asker is told.
-            self._logger.exception("bus: a request failed")
-            return encode_reply(ErrorReply(request_id_of(data), f"internal error: {error!r}"))
+            return door.events.look()
+        except BusEndpointError as error:
+            self._logger.error("bus: %s", error)
+            return True
 
-    def _page(self, request: RowsRequest) -> bytes:
-        session_id, position = request.session_id, (request.epoch, request.sequence)
-        bytes_max = min(request.bytes_max, PAGE_BYTES_MAX)
+    def _rebind(self, door: Door) -> None:
         try:
-            page = self._source.rows_after(session_id, *position, bytes_max)
-        except SessionNotFoundError:
-            # Deleted since the asker heard of it: nothing of it is stored any more.
-            return encode_page(request, (), NOWHERE, position != NOWHERE)
-        return encode_page(request, page.rows, (page.head_epoch, page.head_sequence), page.reset)
-
-    def _heads(self, request_id: int, session_id: str | None, after: str) -> HeadsReply:
-        if session_id is not None:
-            try:
-                head = self._source.head(session_id)
-            except SessionNotFoundError:
-                head = None
-            known = () if head is None else (Head(session_id, *head),)
-            return HeadsReply(request_id, known, more=False)
-        heads = self._source.heads()
-        names = sorted(name for name in heads if name > after)
-        page = tuple(Head(name, *heads[name]) for name in names[:HEADS_PER_REPLY_MAX])
-        return HeadsReply(request_id, page, more=len(names) > HEADS_PER_REPLY_MAX)
+            door.events.rebind()
+        except BusEndpointError as error:
+            self._logger.error("bus: %s", error)
+        self._begin_instance()
