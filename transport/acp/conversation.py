@@ -18,6 +18,7 @@ from .codec import Codec
 from .connection import Connection
 from .held import HeldPrompt, Postponed, Waiting, is_users
 from .inputs import (
+    MessageSet,
     PromptInserted,
     PromptOutcome,
     PromptRefused,
@@ -189,7 +190,7 @@ class Conversation:
         turns = self.turns
         if isinstance(report, ToolChanged) and report.final:
             self._calls.tool_finished(report.tool_call_id)
-        if isinstance(report, TextAdded | ToolChanged) and self._begins_work(report):
+        if self._begins_work(report):
             turns.open_own()
         turn = turns.open
         before = len(self._outbox.events)
@@ -197,12 +198,21 @@ class Conversation:
         if turn is not None and len(self._outbox.events) > before:
             turns.heard(turn)
 
-    def _begins_work(self, report: TextAdded | ToolChanged) -> bool:
+    def _begins_work(self, report: Report) -> bool:
         """Whether it is of work that nobody asked for and that no turn is open for."""
         turns = self.turns
         is_busy = turns.work.state != IDLE or self._held is not None
-        is_late = isinstance(report, ToolChanged) and turns.reports.outlives(report, None)
-        return turns.open is None and is_busy and not self._is_abandoned and not is_late
+        if turns.open is not None or not is_busy or self._is_abandoned:
+            return False
+        match report:
+            case TextAdded():
+                return True
+            case MessageSet():
+                return not is_users(report)
+            case ToolChanged():
+                return not turns.reports.outlives(report, None)
+            case _:
+                return False
 
     def take_child(self, update: bytes) -> None:
         """An update of a subagent."""

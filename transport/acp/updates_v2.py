@@ -186,8 +186,8 @@ def _terminal(kind: str, update: _Update, data: bytes) -> Update:
 
 def _base64(value: Any) -> bytes | None:
     try:
-        return binascii.a2b_base64(value) if isinstance(value, str) else None
-    except ValueError:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except (TypeError, ValueError):
         return None
 
 
