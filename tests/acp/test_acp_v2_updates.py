@@ -102,6 +102,7 @@ def test_only_so_many_messages_may_be_the_echo(v2):
     v2.say_text("hello", "one too many", "user_message_chunk")
     v2.fire("insertion")
     v2.say_text("hi")
+    v2.fire("insertion")
     assert [event.turn_id for event in v2.events] == ["agent-turn-1"]
 
 

@@ -18,13 +18,11 @@ from .codec import Codec
 from .connection import Connection
 from .held import HeldPrompt, Postponed, Waiting, is_users
 from .inputs import (
-    MessageSet,
     PromptInserted,
     PromptOutcome,
     PromptRefused,
     Report,
     StateSeen,
-    TextAdded,
     ToolChanged,
     TurnEnded,
     TurnFailed,
@@ -202,17 +200,8 @@ class Conversation:
         """Whether it is of work that nobody asked for and that no turn is open for."""
         turns = self.turns
         is_busy = turns.work.state != IDLE or self._held is not None
-        if turns.open is not None or not is_busy or self._is_abandoned:
-            return False
-        match report:
-            case TextAdded():
-                return True
-            case MessageSet():
-                return not is_users(report)
-            case ToolChanged():
-                return not turns.reports.outlives(report, None)
-            case _:
-                return False
+        is_free = turns.open is None and not self._is_abandoned
+        return is_busy and is_free and turns.reports.is_work(report)
 
     def take_child(self, update: bytes) -> None:
         """An update of a subagent."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ...actors.model.event import AgentEvent, RawJSON
 from .agent_terminals import AgentTerminal, AgentTerminals
-from .inputs import Report, SessionNoted, TerminalChanged, ToolChanged
+from .held import is_users
+from .inputs import MessageSet, Report, SessionNoted, TerminalChanged, TextAdded, ToolChanged
 from .options import BACKGROUND_MAX
 from .outbox import Outbox
 from .tools import TOOL_CALL, TOOL_RESULT
@@ -74,6 +75,18 @@ class Reports:
     def terminal(self, terminal_id: str) -> AgentTerminal | None:
         """A terminal of the agent's own."""
         return self._terminals.get(terminal_id)
+
+    def is_work(self, report: Report) -> bool:
+        """Whether only an agent at work says that, and not of an earlier turn."""
+        match report:
+            case TextAdded():
+                return True
+            case MessageSet():
+                return not is_users(report)
+            case ToolChanged():
+                return not self.outlives(report, None)
+            case _:
+                return False
 
     def outlives(self, report: ToolChanged, turn: Turn | None) -> bool:
         """Whether the call was announced by an earlier turn, and not again by this one."""
