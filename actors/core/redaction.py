@@ -117,7 +117,10 @@ class Redactor:
             return MARK
 
     def redact_raw(self, raw: RawJSON) -> RawJSON:
-        """JSON text without secrets; the same object when there is nothing to hide."""
+        """JSON text without secrets; the same object when there is nothing to hide.
+
+        What looks suspicious and can not be read can not be checked either: it is hidden whole.
+        """
         if not self._is_suspicious(raw.data):
             return raw
         repeated: list[bool] = []
@@ -130,15 +133,15 @@ class Redactor:
 
         try:
             value = json.loads(raw.data.decode(), object_pairs_hook=members)
-            clean = self.redact_json(value)
+            clean = self._walk(value)
             # Of a repeated member readers see the last one only, but the text shows them all.
-            return raw if clean is value and not repeated else RawJSON.of(clean)
-        except RecursionError:
+            if clean is value and not repeated:
+                return raw
+            text = json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except (RecursionError, ValueError):
             return RawJSON.of(MARK)
-        except ValueError:
-            text = raw.data.decode("utf-8", "replace")
-            shown = self.redact(text)
-            return raw if shown == text else RawJSON.of(shown)
+        # Half of a surrogate pair may be escaped in JSON text, but has no bytes of its own.
+        return RawJSON(text.encode("utf-8", "replace"))
 
     def _order(self) -> None:
         self._secrets = tuple(sorted(self._counts, key=lambda s: (-len(s), s)))

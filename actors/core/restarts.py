@@ -16,9 +16,13 @@ compared with the limit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
+from ..model.event import AgentEvent
+from ..model.marker import MarkerKind
 from ..model.restart import RestartMode, RestartPolicy
+from .markers import marker
 
 
 class AgentEnd(StrEnum):
@@ -49,6 +53,8 @@ RESTARTED: dict[AgentEnd, frozenset[RestartMode]] = {
     AgentEnd.EXITED: frozenset({RestartMode.PERMANENT}),
 }
 """The modes that start the agent again, by how it ended."""
+
+RECOVERED = "Session recovered after agent restart."
 
 DOUBLINGS_MAX = 64
 """Beyond so many the delay is at its limit for any backoff that makes sense."""
@@ -112,3 +118,32 @@ def backoff_delay(policy: RestartPolicy, count: int) -> float:
     """Seconds to wait before the ``count``-th restart (from 1) within the window."""
     doubled: float = policy.backoff_s * 2.0 ** min(count - 1, DOUBLINGS_MAX)
     return min(doubled, policy.backoff_max_s)
+
+
+def restart_marker(
+    *,
+    turn_id: str,
+    now: datetime,
+    restart_count: int,
+    stop_reason: str = "",
+    stall_reason: str = "",
+    failure_kind: str = "",
+) -> AgentEvent:
+    """The marker of a restart (02 13).
+
+    :param turn_id: the turn that was cut, else a fresh id.
+    :param stall_reason: of a stall; a crash or exit has a ``stop_reason`` instead.
+    """
+    evidence = {
+        "stall_reason": stall_reason,
+        "stop_reason": "" if stall_reason else stop_reason,
+        "failure_kind": failure_kind,
+    }
+    told = {name: str(value) for name, value in evidence.items() if value}
+    return marker(
+        MarkerKind.SESSION_RECOVERED,
+        RECOVERED,
+        turn_id=turn_id,
+        now=now,
+        evidence={**told, "restart_count": restart_count},
+    )

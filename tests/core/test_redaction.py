@@ -132,9 +132,13 @@ def test_3_3_json_too_deep_is_hidden_whole():
         (b'{"to\\u006ben": "abc"}', b'{"token":"[REDACTED]"}'),
         (b'{"path": "a\\/b"}', None),
         (b'{"token":"abc","token":5}', b'{"token":5}'),
-        (b"not json token=abc", b'"not json token=[REDACTED]"'),
-        (b"not json, one token", None),
-        (b"\xff token=abc", '"\N{REPLACEMENT CHARACTER} token=[REDACTED]"'.encode()),
+        (b'{"my_token":"abc","cut":"\\ud83d"}', b'{"my_token":"[REDACTED]","cut":"?"}'),
+        (b'{"fine":"a token","cut":"\\ud83d"}', None),
+        (b'{"my_token":"abc","n":1e999}', b'"[REDACTED]"'),
+        (b'{"my_token":"abc","n":' + b"1" * 5000 + b"}", b'"[REDACTED]"'),
+        (b"not json, my_token=abc", b'"[REDACTED]"'),
+        (b"\xff my_token=abc", b'"[REDACTED]"'),
+        (b"not json and no word", None),
     ],
 )
 def test_3_3_raw_stays_as_it_came_unless_something_is_hidden(data, shown):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 from greenroom.actors.core.restarts import (
@@ -12,6 +13,7 @@ from greenroom.actors.core.restarts import (
     backoff_delay,
     decide_restart,
     end_of,
+    restart_marker,
     within_window,
 )
 from greenroom.actors.errors import SessionValueError
@@ -149,3 +151,28 @@ def test_5_11_a_policy_is_given_as_one_as_a_mode_or_not_at_all():
     )
     with pytest.raises(SessionValueError):
         RestartPolicy.of("often")
+
+
+@pytest.mark.parametrize(
+    ("facts", "evidence"),
+    [
+        (
+            {"stop_reason": "agent_crashed", "failure_kind": "process_exit"},
+            {"stop_reason": "agent_crashed", "failure_kind": "process_exit"},
+        ),
+        (
+            {"stop_reason": "timeout", "stall_reason": "activity_timeout"},
+            {"stall_reason": "activity_timeout"},
+        ),
+        ({}, {}),
+    ],
+)
+def test_02_13_the_marker_of_a_restart(facts, evidence):
+    now = datetime(2026, 4, 3, tzinfo=UTC)
+    note = restart_marker(turn_id="t1", now=now, restart_count=2, **facts)
+    assert (note.title, note.text, note.turn_id) == (
+        "transcript_marker.session_recovered",
+        "Session recovered after agent restart.",
+        "t1",
+    )
+    assert note.raw.value["evidence"] == {**evidence, "restart_count": 2}
