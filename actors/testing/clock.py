@@ -20,6 +20,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,8 +129,7 @@ class VirtualClock:
         """Let so much time pass, and all happen that is due in it. Blocks the calling greenlet."""
         until = self._passed_s + seconds
         self.settle()
-        while self._next_due(until) is not None:
-            self._jump()
+        while self.jump(until):
             self.settle()
         self._passed_s = until
 
@@ -140,12 +140,14 @@ class VirtualClock:
         """
         gevent.sleep(0)
         for _ in range(SETTLE_ROUNDS_MAX):
-            if not self._busy():
+            if not self.busy:
                 return
             gevent.sleep(0)
         raise AssertionError(f"the hub is busy after {SETTLE_ROUNDS_MAX} rounds")
 
-    def _busy(self) -> bool:
+    @property
+    def busy(self) -> bool:
+        """Whether the hub has something to do at this time."""
         dispatcher = self._dispatcher
         return bool(len(self._loop._callbacks) or dispatcher.runnable or dispatcher.kicked)
 
@@ -156,19 +158,19 @@ class VirtualClock:
             return self._timers[0][0]
         return None
 
-    def _jump(self) -> None:
+    def jump(self, until_s: float = math.inf) -> bool:
+        """Let time pass to the next timer and fire it; False if none is due by ``until_s``."""
+        if self._next_due(until_s) is None:
+            return False
         due, _, timer = heapq.heappop(self._timers)
         self._passed_s = max(self._passed_s, due)
         timer.fire()
+        return True
 
     def _watch_idle(self) -> None:
         if self._idle is not None and not self._idle.active and self._timers:
             self._idle.start(self._on_idle)
 
     def _on_idle(self) -> None:
-        if self._busy():
-            return
-        if self._next_due(float("inf")) is None:
+        if not self.busy and not self.jump():
             self._idle.stop()
-        else:
-            self._jump()
