@@ -122,15 +122,20 @@ def test_a_sender_that_gives_up_leaves_nothing_behind(started):
 def test_blocked_senders_hear_of_the_end_and_their_messages_were_not_accepted(started):
     ref, _ = started(Blocking)
     fill(ref)
-    told = gevent.spawn(lambda: pytest.raises(ActorDeadError, ref.tell, "late"))
-    asked = gevent.spawn(lambda: pytest.raises(ActorDeadError, ref.ask, "late"))
     heard = []
-    thread = start_thread(lambda: heard.append(pytest.raises(ActorDeadError, ref.tell, "x")), "t")
+
+    def dies(send):
+        with pytest.raises(ActorDeadError):
+            send("late")
+        heard.append(send)
+
+    told, asked = gevent.spawn(dies, ref.tell), gevent.spawn(dies, ref.ask)
+    thread = start_thread(lambda: dies(ref.tell), "sender")
     while ref.actor_inbox.blocked < 3:
         gevent.sleep(0)
     ref.kill()
     gevent.joinall([told, asked], timeout=10, raise_error=True)
-    while not heard:
+    while len(heard) < 3:
         gevent.sleep(0)
     assert thread.join(10)
     assert ref.actor_inbox.accepted == BOUND + 1

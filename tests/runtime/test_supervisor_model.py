@@ -1,4 +1,4 @@
-"""Random crash histories: a real supervisor and a small model of OTP's rules agree at every step."""
+"""Random crash histories: a real supervisor and a small model of OTP's rules agree at each step."""
 
 from __future__ import annotations
 
