@@ -128,9 +128,13 @@ class AnswerPermission:
 
 @dataclass(frozen=True, slots=True)
 class WriteMeta:
-    """Replace ``meta.json``; later ones supersede those not yet written."""
+    """Replace ``meta.json``; later ones supersede those not yet written.
+
+    ``activity_only``: nothing else changed, so its loss would not matter.
+    """
 
     meta: SessionMeta
+    activity_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

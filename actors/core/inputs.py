@@ -109,9 +109,13 @@ class PromptSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class PromptStarted:
-    """The driver took the prompt and its stream is open (02 A10)."""
+    """The driver took the prompt and its stream is open (02 A10).
+
+    ``at_s``, here and below, is when it was received, on the monotonic clock.
+    """
 
     turn_id: str
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class AgentEventsArrived:
 
     turn_id: str
     events: tuple[AgentEvent, ...]
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,7 @@ class TimerFired:
     """A timer armed by the step ran out."""
 
     name: str
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

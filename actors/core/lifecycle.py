@@ -154,6 +154,8 @@ def agent_exited(state: SessionState, input: AgentExited, now: datetime) -> Step
     if state.finalizing or state.exit is not None:
         return state, ()
     exited = input
+    if state.stalled and state.stop_cause is StopCause.NONE:
+        state = replace(state, stop_cause=StopCause.TIMEOUT, stop_detail=state.stalled)
     if state.dying and not exited.error:
         exited = replace(exited, error=state.dying, failure=_exit_failure(state.dying))
     if state.stop_cause is StopCause.NONE and state.meta.state is State.ACTIVE:

@@ -17,7 +17,7 @@ from ..model.failure import FailureKind
 from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
 from ..model.turn import QueueEntry
-from . import busy_input
+from . import busy_input, watching
 from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerAgent
 from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
 from .markers import marker, queue_evidence
@@ -43,21 +43,35 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
         return _facts_arrived(state, input.events, now)
     if turn is None or turn.turn_id != input.turn_id or turn.terminal:
         return state, (Report("debug", f"{len(input.events)} events of no open turn dropped"),)
+    state, effects = _watched(state, input, now)
     events: list[AgentEvent] = []
     boundary = False
     for event in input.events:
         events.append(_normalised(event, turn.turn_id, state, now))
         boundary = boundary or event.type == EventType.TOOL_RESULT
         if event.is_terminal:
-            turn = replace(turn, terminal=event.type, phase=TurnPhase.ENDING)
+            turn = replace(state.turn or turn, terminal=event.type, phase=TurnPhase.ENDING)
             state = replace(state, dying=_fatal_detail(event))
             break
     state, settled = _settle_approvals(replace(state, turn=turn), events)
-    effects: list[Effect] = [*_commits(events), *settled]
+    effects.extend((*_commits(events), *settled))
     if boundary and not turn.terminal:
         state, steering = _steer_at_boundary(state, turn, now)
         effects.extend(steering)
     return state, tuple(effects)
+
+
+def _watched(
+    state: SessionState, input: AgentEventsArrived, now: datetime
+) -> tuple[SessionState, list[Effect]]:
+    """Activity, and the warning that must come before the error it is about (02 12.2, 12.6)."""
+    state, effects = watching.observe(state, input.events, now, input.at_s)
+    told = list(effects)
+    for event in input.events:
+        if event.type == EventType.ERROR:
+            state, warned = watching.before_error(state, event, now, input.at_s)
+            told.extend(warned)
+    return state, told
 
 
 def stream_closed(state: SessionState, input: AgentStreamClosed, now: datetime) -> Step:

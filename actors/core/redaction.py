@@ -24,6 +24,7 @@ import msgspec
 
 from ..model.event import AgentEvent, RawJSON
 from ..model.failure import SessionFailure, bound_text
+from ..model.session import SessionMeta
 from .secret_text import CLAIM_PREFIX, MARK, STEMS, hide_values, is_secret_name
 
 SECRET_CHARS_MIN = 8
@@ -255,6 +256,12 @@ def redact_agent_event(event: AgentEvent, redactor: Redactor) -> AgentEvent:
     if all(getattr(event, name) is value for name, value in changes.items()):
         return event
     return msgspec.structs.replace(event, **changes)
+
+
+def redact_meta(meta: SessionMeta, redactor: Redactor) -> SessionMeta:
+    """The document with nothing secret in what people and agents wrote into it."""
+    failure = meta.failure and _redact_failure(meta.failure, redactor)
+    return replace(meta, stop_detail=redactor.redact(meta.stop_detail), failure=failure)
 
 
 def _redact_failure(failure: SessionFailure, redactor: Redactor) -> SessionFailure:

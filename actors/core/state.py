@@ -14,6 +14,7 @@ from ..model.restart import RestartMode, RestartPolicy
 from ..model.session import SessionMeta, State, StopCause
 from ..model.settings import SessionBusyInputConfig, SessionSupervisionConfig
 from ..model.turn import QueueEntry, TurnSource
+from .activity import Supervision
 from .inputs import AgentExited, Ask, PromptSubmitted
 from .restarts import RestartDecision
 
@@ -104,6 +105,10 @@ class SessionState:
     """When the agent was started again, within the policy's window."""
     restarting: bool = False
     """The agent is gone and comes back: the state reads ``starting`` meanwhile (01 9.6)."""
+    watch: Supervision | None = None
+    """The supervision of the running turn."""
+    stalled: str = ""
+    """Why the session is stopped, when its turn ignored the cancel of its supervision (02 12.5)."""
     dying: str = ""
     """Why the agent is known to be gone before its exit was seen (02 11.3)."""
     cut: CutTurn | None = None

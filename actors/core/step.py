@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import OperationUnavailableError
-from . import comeback, lifecycle, permissions, pump, submission, turn
+from . import comeback, lifecycle, permissions, pump, submission, turn, watching
 from .effects import Effects, Report, refuse
 from .inputs import (
     ActivityReported,
@@ -53,6 +53,7 @@ TIMERS: dict[str, Rule] = {
     turn.INTERRUPT_TIMER: submission.interrupt_timed_out,
     lifecycle.DRAIN_TIMER: lifecycle.drain_timed_out,
     comeback.RESTART_TIMER: comeback.timer_fired,
+    watching.SUPERVISION_TIMER: watching.timer_fired,
 }
 
 

@@ -55,8 +55,9 @@ from .activity import (
 )
 from .markers import marker
 
-SAVE_INTERVAL_S = 0.25
-"""Metadata and health of a busy turn are written at most once in so many seconds (05 2.5)."""
+SAVE_INTERVAL_S = 5.0
+"""Metadata of a busy turn is written at most once in so many seconds: 05 2.5 asks for 0.25 or
+more, and each write is two syncs of the disk."""
 DELIVERY_WAIT_S = LIFECYCLE_TIMEOUT
 """Longest wait for the deadline's warning to be delivered before the turn is cancelled anyway."""
 STOP_BOUND_S = 30.0

@@ -28,7 +28,7 @@ from ..model.turn import (
     SendPromptResult,
     TurnSource,
 )
-from . import busy_input
+from . import busy_input, watching
 from .effects import (
     ArmTimer,
     CancelPrompt,
@@ -152,7 +152,9 @@ def started(state: SessionState, input: PromptStarted, now: datetime) -> Step:
         effects.append(Reply(turn.ask, turn.result, stream_turn_id=turn.turn_id))
     if turn.cancel_requested:
         effects.append(CancelPrompt(turn.turn_id))
-    return replace(state, turn=replace(turn, phase=TurnPhase.STREAMING, ask=0)), tuple(effects)
+    turn = replace(turn, phase=TurnPhase.STREAMING, ask=0)
+    state, watching_it = watching.begin(replace(state, turn=turn), turn, now, input.at_s)
+    return state, (*effects, *watching_it)
 
 
 def start_failed(state: SessionState, input: PromptStartFailed, now: datetime) -> Step:
@@ -185,6 +187,8 @@ def close(state: SessionState, turn: Turn, now: datetime) -> Step:
         effects.append(Refuse(turn.ask, not_active(state, "prompt")))
     effects.extend(Reply(ask) for ask, _ in state.approvals)
     effects.append(CloseStream(turn.turn_id))
+    state, unwatched = watching.end(state, now)
+    effects.extend(unwatched)
     state = replace(state, turn=None, last_turn_id=turn.turn_id, approvals=())
     state, following = next_input(state, now)
     return state, (*effects, *following)

@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from ...storage.files import FileSystem
 from ...transport.agent.protocol import AgentDriver
+from ..core.activity import resolve_supervision
 from ..errors import SessionValueError
 from ..model.agent import AgentDef
 from ..model.ids import IDGenerator
@@ -105,3 +106,6 @@ class ManagerOptions:
             object.__setattr__(self, "prompt_buffer_size", PROMPT_BUFFER_SIZE)
         resolved = self.session_busy_input_config.resolved()
         object.__setattr__(self, "session_busy_input_config", resolved)
+        watched = resolve_supervision(self.session_supervision)
+        object.__setattr__(self, "session_supervision", watched)
+        object.__setattr__(self, "restart", RestartPolicy.of(self.restart))

@@ -25,6 +25,7 @@ from ...transport.bus.error_table import ErrorTable
 from ...transport.bus.publisher import Publisher
 from ..core.inputs import StopRequested
 from ..core.recovery import classify_inactive_meta_for_recovery
+from ..core.redaction import Redactor
 from ..errors import SessionNotActiveError, SessionNotFoundError
 from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, StopCause
@@ -63,6 +64,7 @@ class Runtime:
         self.logger = options.logger
         self.clock = GeventClock(hub)
         self.registry = Registry()
+        self.redactor = Redactor()
         self.closing = False
         self.handle_of: Callable[[LiveSession], Any] = lambda live: live
         with contextlib.ExitStack() as undo:
@@ -142,6 +144,7 @@ class Runtime:
             publish=self.publisher.publish,
             logger=self.logger,
             stream_size=self.options.prompt_buffer_size,
+            redactor=self.redactor,
             notices=Notices(self.options.notifier, self.logger),
             restart=partial(restart_agent, plan),
         )

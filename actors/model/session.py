@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from .activity import SessionActivityMeta
 from .agent import Caps
 from .failure import SessionFailure
 from .restart import RestartPolicy
@@ -75,6 +76,7 @@ class SessionLivenessMeta:
     last_update_at: datetime | None = None
     stall_state: StallState = StallState.NONE
     stall_reason: str = ""
+    activity: SessionActivityMeta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from ...transport.agent.protocol import AgentProcess, PromptRequest
 from ..core import effects as fx
 from ..core import inputs
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE
+from ..core.redaction import redact_agent_event, redact_meta
 from ..core.turn import as_session_error
 from ..errors import OperationUnavailableError, SessionError
 from ..model.agent import ApproveRequest
@@ -89,6 +90,11 @@ class Interpreter:
 
     def _submit(self, batch: Batch, item: Item, commit: fx.Commit) -> None:
         batch.open += 1
+        redactor = self._ports.redactor
+        commit = replace(
+            commit, events=tuple(redact_agent_event(event, redactor) for event in commit.events)
+        )
+        item.effect = commit
         try:
             item.rows = self._ports.store.submit(
                 commit.events,
@@ -150,7 +156,7 @@ class Interpreter:
             case fx.AnswerPermission():
                 self._answer_permission(effect)
             case fx.WriteMeta(meta):
-                written = self._ports.meta_writer.put(meta)
+                written = self._ports.meta_writer.put(redact_meta(meta, self._ports.redactor))
                 written.add_done_callback(self._meta_written)
             case fx.ArmTimer(name, seconds):
                 self._disarm(name)
@@ -216,10 +222,11 @@ class Interpreter:
             error = as_session_error(raised, self._ports.session_id, "prompt")
             self._tell(inputs.PromptStartFailed(turn_id, error), Lane.CONTROL)
             return
-        self._tell(inputs.PromptStarted(turn_id), Lane.EXEMPT)
+        now_s = self._ports.clock.monotonic
+        self._tell(inputs.PromptStarted(turn_id, now_s()), Lane.EXEMPT)
         try:
             while batch := events.take():
-                self._live.hand_over(inputs.AgentEventsArrived(turn_id, tuple(batch)))
+                self._live.hand_over(inputs.AgentEventsArrived(turn_id, tuple(batch), now_s()))
         finally:
             self._tell(inputs.AgentStreamClosed(turn_id), Lane.EXEMPT)
 
@@ -268,7 +275,7 @@ class Interpreter:
 
     def _fire(self, name: str) -> None:
         self._timers.pop(name, None)
-        self._tell(inputs.TimerFired(name), Lane.CONTROL)
+        self._tell(inputs.TimerFired(name, self._ports.clock.monotonic()), Lane.CONTROL)
 
     def _disarm(self, name: str) -> None:
         timer = self._timers.pop(name, None)
@@ -276,7 +283,7 @@ class Interpreter:
             timer.cancel()
 
     def _finalize(self, effect: fx.Finalize, error: SessionError | None) -> None:
-        errors = finalize(self._ports, effect.meta)
+        errors = finalize(self._ports, redact_meta(effect.meta, self._ports.redactor))
         if error is not None:
             errors.insert(0, error)
         for timer in self._timers.values():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...storage.session_store import SessionStore
 from ...transport.agent.protocol import AgentDriver, AgentProcess
+from ..core.redaction import Redactor
 from ..runtime.clock import Clock, Timers
 from .meta_writer import MetaWriter
 from .notices import Notices
@@ -34,6 +35,7 @@ class SessionPorts:
     publish: Publish
     logger: logging.Logger
     stream_size: int
+    redactor: Redactor
     notices: Notices
     restart: Callable[[LiveSession], None]
     """Starts the agent again and tells the session what came of it."""

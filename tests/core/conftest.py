@@ -11,6 +11,7 @@ from greenroom.actors.core import effects as fx
 from greenroom.actors.core import inputs
 from greenroom.actors.core.state import SessionState
 from greenroom.actors.core.step import step
+from greenroom.actors.core.watching import SUPERVISION_TIMER
 from greenroom.actors.model.agent import Caps
 from greenroom.actors.model.event import AgentEvent, EventType
 from greenroom.actors.model.session import SessionMeta, State
@@ -52,7 +53,8 @@ class Bench:
                 assert effect.ask not in self.answers, "an ask is answered once"
                 told = effect.value if isinstance(effect, fx.Reply) else effect.error
                 self.answers[effect.ask] = told
-        return effects
+        self.all_effects = effects
+        return tuple(effect for effect in effects if not is_supervision(effect))
 
     def ask(self, kind: Any, **fields: Any) -> tuple[int, fx.Effects]:
         """Feed an input that wants an answer."""
@@ -100,6 +102,14 @@ class Bench:
     def put_state(self, state: State) -> None:
         """Force a lifecycle state."""
         self.state = replace(self.state, meta=replace(self.state.meta, state=state))
+
+
+def is_supervision(effect: fx.Effect) -> bool:
+    """Whether an effect only watches the turn; most tests are not about that."""
+    if isinstance(effect, fx.WriteMeta):
+        return effect.activity_only
+    timer = isinstance(effect, fx.ArmTimer | fx.DisarmTimer)
+    return timer and effect.name == SUPERVISION_TIMER
 
 
 def events_of(effects: fx.Effects) -> list[AgentEvent]:

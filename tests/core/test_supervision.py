@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from greenroom.actors.core import supervision
 from greenroom.actors.core.activity import (
     ACTIVITY_DETAIL_CHARS_MAX,
     UNHEALTHY_TEXT,
@@ -21,7 +22,6 @@ from greenroom.actors.core.activity import (
 from greenroom.actors.core.redaction import Redactor
 from greenroom.actors.core.supervision import (
     DELIVERY_WAIT_S,
-    SAVE_INTERVAL_S,
     STOP_BOUND_S,
     TICK_S_MIN,
     deadline_delivered,
@@ -40,6 +40,14 @@ from greenroom.actors.model.settings import SessionSupervisionConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
+SAVE_INTERVAL = 0.25
+
+
+@pytest.fixture(autouse=True)
+def _save_often(monkeypatch):
+    monkeypatch.setattr(supervision, "SAVE_INTERVAL_S", SAVE_INTERVAL)
+
 
 START = datetime(2026, 4, 3, 10, tzinfo=UTC)
 SICK = f"{UNHEALTHY_TEXT} deaf"
@@ -260,7 +268,7 @@ def test_12_3_writes_are_coalesced_and_nothing_is_lost():
     watched = Watched()
     assert watched.see(0.1, MESSAGE) == ()
     assert watched.see(0.2, AgentEvent(type="thought", text="hm")) == ()
-    assert watched.next(0.2) == pytest.approx(SAVE_INTERVAL_S - 0.2)
+    assert watched.next(0.2) == pytest.approx(SAVE_INTERVAL - 0.2)
     assert watched.tick(0.24) == ()
     (save,) = watched.tick(0.25)
     assert save.activity.last_activity_kind == "thought"
