@@ -300,3 +300,17 @@ def history(session_id: str, home: Path | None, as_json: bool) -> None:
     from .sessions import history as tell
 
     tell(home=home, session_id=session_id, as_json=as_json)
+
+
+@greenroom.command()
+@SESSION_ARGUMENT
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--force", is_flag=True, help="Also repair a session that was stopped on purpose.")
+@HOME_OPTION
+@JSON_OPTION
+@one_line
+def repair(session_id: str, dry_run: bool, force: bool, home: Path | None, as_json: bool) -> None:
+    """Close the interrupted turn of a stopped session."""
+    from .sessions import repair as mend
+
+    mend(home=home, session_id=session_id, dry_run=dry_run, force=force, as_json=as_json)

@@ -97,6 +97,24 @@ def remove(*, home: Path | None, session_id: str) -> None:
         manager.delete(session_id)
 
 
+def repair(
+    *, home: Path | None, session_id: str, dry_run: bool, force: bool, as_json: bool
+) -> None:
+    """Repair an interrupted history and tell what was found and done."""
+    with any_manager(home) as manager:
+        result = manager.repair_session(session_id, dry_run=dry_run, force=force)
+    if as_json:
+        echo_json(result)
+        return
+    for issue in result.issues:
+        click.echo(f"{issue.severity}: {issue.code} {issue.detail}".rstrip())
+    for action in result.actions:
+        done = "appended" if action.persisted else "would append"
+        click.echo(f"{done}: {action.code} {action.tool_call_id}".rstrip())
+    if not result.issues and not result.actions:
+        click.echo("nothing to repair")
+
+
 def transcript(*, home: Path | None, session_id: str, as_json: bool) -> None:
     """Print the conversation as Markdown, or one JSON message a line."""
     with any_manager(home) as manager:

@@ -31,12 +31,12 @@ from ..model.session import (
 )
 from ..session.live import LiveSession
 from ..session.startup import Launch, StartPlan, start_session
-from .group import VerbGroup
+from .repairing import RepairVerbs
 from .runtime import answer
 from .workspaces import Workspace
 
 
-class LifecycleVerbs(VerbGroup):
+class LifecycleVerbs(RepairVerbs):
     """Create, resume, stop."""
 
     def create(
@@ -115,6 +115,7 @@ class LifecycleVerbs(VerbGroup):
         stored = self._runtime.read_meta(checked, "resume")
         agent = self._agent(stored.agent_name)
         root = self._runtime.off_hub(self._runtime.workspaces.resolve, stored.workspace_id).root
+        self._repair_before_resume(stored)
         starting = replace(stored, state=State.STARTING, liveness=None)
         try:
             return self._start(starting, root, agent, stored, timeout)

@@ -108,6 +108,7 @@ class RemoteSessionManager:
     stop = remote(Verbs.stop)
     stop_with_cause = remote(Verbs.stop_with_cause)
     delete = remote(Verbs.delete)
+    repair_session = remote(Verbs.repair_session)
     wait_for_finalizations = remote(Verbs.wait_for_finalizations)
     wait_for_prompt_drains = remote(Verbs.wait_for_prompt_drains)
     steer_prompt = remote(Verbs.steer_prompt)

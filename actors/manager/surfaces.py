@@ -52,6 +52,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("resume", "work", "operate", True),
         Operation("stop", "control", "operate", False),
         Operation("stop_with_cause", "control", "operate", False),
+        Operation("repair_session", "none", "admin", True),
         Operation("delete", "control", "admin", False),
         Operation("wait_for_finalizations", "none", "read", True),
         Operation("wait_for_prompt_drains", "none", "read", True),

@@ -84,9 +84,9 @@ def test_12_5_a_deaf_agent_of_a_transient_session_is_restarted(tmp_path):
         live = session._live
         back = live.when  # runs in the hub
         manager._hub.call(
-            lambda: back(
-                lambda s: s.meta.state is State.ACTIVE and bool(s.restart_moments)
-            ).get(timeout=10)
+            lambda: back(lambda s: s.meta.state is State.ACTIVE and bool(s.restart_moments)).get(
+                timeout=10
+            )
         )
         manager._hub.call(live.drained).get(timeout=10)
         markers = [title for kind, title in rows_of(manager, session) if "marker" in kind]
