@@ -380,7 +380,9 @@ def test_law_json(value, secrets):
 
 
 @given(
-    st.recursive(st.integers() | st.booleans(), lambda i: st.dictionaries(TEXTS, i), max_leaves=8)
+    st.recursive(
+        st.integers() | st.booleans(), lambda i: st.dictionaries(TEXTS, i, max_size=3), max_leaves=8
+    )
 )
 def test_law_numbers_and_booleans_are_never_hidden(value):
     shown = PLAIN.redact_json(value)
