@@ -64,6 +64,13 @@ def test_a_resume_that_is_advertised_but_not_served_becomes_a_load(make_peer):
     assert peer.outcome.restored
 
 
+def test_an_agent_that_serves_none_of_what_it_advertises_fails_the_restore(make_peer):
+    peer = begun(make_peer, RESUMES, resume_session_id=SESSION)
+    for _ in range(2):
+        peer.reply(error={"code": -32601, "message": "Method not found"})
+    peer.failed(FailureKind.LOAD_SESSION, "Method not found")
+
+
 def test_a_load_waits_until_the_replay_is_over(make_peer):
     peer = begun(make_peer, LOADS, resume_session_id=SESSION)
     peer.chunk("before", "user_message_chunk")

@@ -495,6 +495,14 @@ def test_own_work_right_after_a_turn_does_not_run_into_it(v2):
     ]
 
 
+def test_what_is_no_work_opens_no_turn(v2):
+    v2.prompted()
+    v2.update("session_info_update", title="T")
+    v2.fire("insertion")
+    assert [(event.type, event.turn_id) for event in v2.events] == [("system", "")]
+    assert v2.client.acp_session_id == SESSION
+
+
 def test_snapshots_that_repeat_are_no_events(v2):
     for _ in range(3):
         v2.idle()

@@ -57,24 +57,20 @@ class AgentCalls:
         self._prechecks = Prechecks(outbox)
         self._intercepted: dict[int, tuple[Parked, bool]] = {}
         self.client = ClientCalls(opts, connection, outbox, self._grants, self._prechecks)
-        self.questions = Elicitations(opts, connection, outbox, self._tell)
+        self.questions = Elicitations(opts, connection, outbox, lambda: self.changed())
         self.codec: Codec = codec_v1
         self.ready = False
         """Whether permission requests may become events."""
         self.network_turn = False
-        self.changed: Callable[[], None] | None = None
+        self.changed: Callable[[], None] = _unheard
         """Called when something begins or ceases to wait for the user."""
-        self.report: Callable[[ToolChanged], None] | None = None
+        self.report: Callable[[ToolChanged], None] = _unheard
         """Takes the tool call that a permission request brings along (07 11)."""
 
     @property
     def is_asking(self) -> bool:
         """Whether anything waits for the user."""
         return bool(len(self._pending) or len(self.questions))
-
-    def _tell(self) -> None:
-        if self.changed is not None:
-            self.changed()
 
     # ---- routing
 
@@ -144,7 +140,7 @@ class AgentCalls:
         if not self.ready:
             self._connection.answer(call.key, permission.outcome(None))
             return
-        if asked.tool is not None and self.report is not None:
+        if asked.tool is not None:
             self.report(asked.tool)
         turn_id = turn.turn_id if turn else ""
         if turn is not None:
@@ -170,7 +166,7 @@ class AgentCalls:
             self._pending.park(parked)
             self._event(parked, decision)
             self._outbox.arm(f"{TIMER}{parked.key}", self._opts.permission_timeout_s)
-            self._tell()
+            self.changed()
         else:
             self._settle(parked, option, decision)
 
@@ -233,7 +229,7 @@ class AgentCalls:
         self._outbox.disarm(f"{TIMER}{parked.key}")
         self._event(parked, decision)
         self._connection.answer(parked.key, permission.outcome(option))
-        self._tell()
+        self.changed()
 
     def _event(self, parked: Parked, decision: PermissionDecision) -> None:
         self._outbox.events.append(
@@ -259,6 +255,10 @@ class AgentCalls:
         """Nobody waits for answers any more."""
         self.cancel_waiting()
         self.client.disconnected()
+
+
+def _unheard(*report: object) -> None:
+    """Nobody listens yet."""
 
 
 def _is_ending(turn: Turn | None) -> bool:

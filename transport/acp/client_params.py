@@ -65,9 +65,9 @@ def _read(kind: str, value: Any) -> Any:
             return value
         case ("number", _):
             return count(value)
-        case ("texts", list() | tuple()) if all(isinstance(item, str) for item in value):
+        case ("texts", list()) if all(isinstance(item, str) for item in value):
             return tuple(value)
-        case ("pairs", list() | tuple()):
+        case ("pairs", list()):
             pairs = [_pair(item) for item in value]
             return None if None in pairs else tuple(pairs)
         case _:
@@ -77,8 +77,6 @@ def _read(kind: str, value: Any) -> Any:
 def _pair(item: Any) -> tuple[str, str] | None:
     match item:
         case {"name": str() as name, "value": str() as value}:
-            return name, value
-        case (str() as name, str() as value):
             return name, value
         case _:
             return None

@@ -22,6 +22,9 @@ USAGE_MEMBERS = (
 )
 
 
+COUNT_MAX = 2**63
+
+
 class _Block(msgspec.Struct, gc=False):
     type: Any = None
     text: Any = None
@@ -66,20 +69,21 @@ def blocks_text(content: msgspec.Raw | bytes) -> tuple[str, bool]:
 
 
 def count(value: Any) -> int | None:
-    """A whole number, however it is written."""
+    """A whole number, however it is written; none that no counter ever reaches."""
     match value:
         case bool():
             return None
-        case int():
+        case int() if abs(value) < COUNT_MAX:
             return value
-        case float() if value.is_integer():
+        case float() if value.is_integer() and abs(value) < COUNT_MAX:
             return int(value)
         case _:
             return None
 
 
 def _amount(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
+    is_number = type(value) in (int, float) and abs(value) < COUNT_MAX
+    return float(value) if is_number else None
 
 
 def context_usage(update: dict[str, Any]) -> TokenUsage:

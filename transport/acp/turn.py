@@ -184,11 +184,6 @@ class Turn:
         """Whether the work is not over yet, or has not even begun."""
         return self.phase in (Phase.HELD, Phase.OPEN)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the agent has not taken the prompt yet."""
-        return self.phase is Phase.HELD
-
     def hold(self) -> None:
         """The prompt was sent; the agent will say when it becomes part of the session."""
         self.phase = Phase.HELD
