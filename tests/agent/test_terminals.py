@@ -96,6 +96,27 @@ def test_the_command_is_split_like_a_shell_does_and_args_come_after(desk):
     assert said == "a b|$HOME|c d|*|"
 
 
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        ("echo shell-$((40+2)) && echo more", "shell-42\nmore\n"),
+        ("echo a | tr a b", "b\n"),
+        ("echo 'a > b'", "a > b\n"),
+        ("for n in 1 2; do echo $n; done", "1\n2\n"),
+        ("echo plain words", "plain words\n"),
+    ],
+)
+def test_a_line_without_arguments_is_for_a_shell(desk, line, output):
+    assert desk.run(line) == output
+
+
+def test_what_was_allowed_as_words_is_never_a_line(tmp_path):
+    desk = Desk(tmp_path.resolve())
+    desk.terminals._network_command = ("echo", "network")
+    assert desk.run("echo network send; touch made") == "network send; touch made\n"
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("command", ["", "   ", "''", "echo 'open", "no-such-command-anywhere"])
 def test_commands_that_are_none(desk, command):
     with pytest.raises(RequestError) as caught:

@@ -19,13 +19,14 @@ from ..acp.client import AcpClient
 from ..acp.options import ClientOpts
 from ..acp.outputs import Ready, StartFailed, SteerAnswered
 from .context import CallContext
-from .facilities import Facilities
+from .facilities import NETWORK_COMMAND, Facilities
 from .files import Workspace
 from .link import READ_STALL_S
 from .natives import Offload
 from .process import ACPAgentProcess
 from .process_store import MemoryProcessStore
 from .protocol import AgentProcess, PromptRequest, StartOpts
+from .quirks import with_quirks
 from .starting import launched, package_version, start_error, startup_error, validated
 from .stop import STOP_TIMEOUT_S, stop_process
 from .stream import PROMPT_BUFFER_SIZE, TurnStream
@@ -37,7 +38,6 @@ CANCEL_GRACE_S = 5.0
 PERMISSION_TIMEOUT_S = 300.0
 STEER_TIMEOUT_S = 10.0
 SETTLE_S = 0.05
-NETWORK_COMMAND = ("greenroom", "network")
 INITIALIZE_TIMEOUT_S = 30.0
 SESSION_TIMEOUT_S = 60.0
 SET_TIMEOUT_S = 15.0
@@ -82,7 +82,6 @@ class ACPDriver:
         self._initialize_timeout = _positive(initialize_timeout, INITIALIZE_TIMEOUT_S)
         self._session_timeout = _positive(session_timeout, SESSION_TIMEOUT_S)
         self._set_timeout = _positive(set_timeout, SET_TIMEOUT_S)
-        self._network_command = tuple(network_command) or NETWORK_COMMAND
         self.processes = (
             ToolProcesses(MemoryProcessStore()) if process_registry is None else process_registry
         )
@@ -94,6 +93,7 @@ class ACPDriver:
             registry=self.processes,
             prompt_buffer_size=int(_positive(prompt_buffer_size, PROMPT_BUFFER_SIZE)),
             read_stall_s=_positive(read_stall, READ_STALL_S),
+            network_command=tuple(network_command) or NETWORK_COMMAND,
             pidfd=pidfd,
         )
 
@@ -107,7 +107,7 @@ class ACPDriver:
         :raises TimeoutError: the context ended first.
         """
         ctx.check()
-        opts, roots = validated(opts)
+        opts, roots = validated(with_quirks(opts))
         workspace = Workspace(roots)
         child = launched(opts)
         process = ACPAgentProcess(
@@ -177,7 +177,7 @@ class ACPDriver:
             fs=opts.advertise_fs,
             terminal=opts.advertise_terminal,
             acp_version=opts.acp_version,
-            network_command=self._network_command,
+            network_command=self._facilities.network_command,
             initialize_timeout_s=self._initialize_timeout,
             session_timeout_s=self._session_timeout,
             set_timeout_s=self._set_timeout,

@@ -10,6 +10,8 @@ from .stream import PROMPT_BUFFER_SIZE
 from .sweep import Sweep
 from .tool_processes import ToolProcesses
 
+NETWORK_COMMAND = ("greenroom", "network")
+
 
 @dataclass(frozen=True, slots=True)
 class Facilities:
@@ -20,6 +22,7 @@ class Facilities:
     :param registry: knows every process that works for a session.
     :param prompt_buffer_size: events a turn holds for its reader before the agent is slowed down.
     :param read_stall_s: how long the reader of events may be behind.
+    :param network_command: what a turn that came over the network may run.
     :param pidfd: whether exits are watched by pidfd where the system has it.
     """
 
@@ -28,4 +31,5 @@ class Facilities:
     registry: ToolProcesses
     prompt_buffer_size: int = PROMPT_BUFFER_SIZE
     read_stall_s: float = READ_STALL_S
+    network_command: tuple[str, ...] = NETWORK_COMMAND
     pidfd: bool = True

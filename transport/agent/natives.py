@@ -8,10 +8,14 @@ host that is not patched all of this is the plain original.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import posix
+import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import BuiltinFunctionType, ModuleType
@@ -19,6 +23,8 @@ from typing import Any
 
 import gevent.monkey
 
+RUN_OUTPUT_BYTES_MAX = 64 * 1024
+RUN_POLL_S = 0.005
 Offload = Callable[..., Any]
 """``offload(fn, *args)`` runs ``fn`` in a native thread and waits for it in this greenlet."""
 
@@ -64,21 +70,41 @@ def _native_os() -> ModuleType:
     return module
 
 
-def run(argv: Sequence[str], env: Mapping[str, str]) -> str:
-    """The output of a short command; blank when it fails. Blocks."""
-    popen = native_popen()
-    try:
-        ran = popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=dict(env),
-        )
-    except OSError:
-        return ""
-    output, _ = ran.communicate()
-    return str(output.decode("utf-8", "replace"))
+def run(argv: Sequence[str], env: Mapping[str, str], seconds: float = 5.0) -> str:
+    """The output of a short command; blank when it fails or takes too long. Blocks.
+
+    In a native thread, or on systems where nothing else tells what is asked for.
+    """
+    with tempfile.TemporaryFile() as output:
+        try:
+            ran = native_popen()(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                env=dict(env),
+                process_group=0,
+            )
+        except OSError:
+            return ""
+        status = _await_end(ran.pid, seconds)
+        ran.returncode = status
+        output.seek(0)
+        text = output.read(RUN_OUTPUT_BYTES_MAX).decode("utf-8", "replace")
+    return "" if status else text
+
+
+def _await_end(pid: int, seconds: float) -> int:
+    """The exit status of a command; one that takes too long is killed with its group."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found, status = waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        sleep(RUN_POLL_S)
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(waitpid(pid, 0)[1])
 
 
 def start_thread(call: Callable[..., object], *args: Any) -> None:

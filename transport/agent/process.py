@@ -132,7 +132,12 @@ class ACPAgentProcess:
         )
         self._health = AgentHealth(self.link)
         self.terminals = Terminals(
-            workspace, has.offload, has.registry, token=child.start_token, pidfd=has.pidfd
+            workspace,
+            has.offload,
+            has.registry,
+            token=child.start_token,
+            network_command=has.network_command,
+            pidfd=has.pidfd,
         )
         self._files = FileCalls(self.link, workspace, has.offload)
         self._terminal_calls = TerminalCalls(self.link, self.terminals)

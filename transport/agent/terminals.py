@@ -33,6 +33,9 @@ TERMINALS_MAX = 64
 RESOURCE_NOT_FOUND = -32002
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+SHELL = "/bin/sh"
+SHELL_CHARACTERS = frozenset("|&;<>$`(){}*?[]#~!\n")
+"""A command without arguments that holds one of these was written for a shell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class TerminalRequest:
     """What ``terminal/create`` asks for.
 
     :param command: split like a POSIX shell does, nothing expanded; ``args`` come after it.
+        Without ``args`` it may be a whole line for a shell, and is given to one (see ``_argv``).
     :param env: goes over our own environment without its secrets.
     :param cwd: inside the workspace; blank for the session's own directory.
     :param output_byte_limit: ``None`` for the default.
@@ -60,6 +64,7 @@ class Terminals:
     :param registry: every terminal is registered there before the agent hears of it.
     :param owner: of the agent; a terminal's adds its turn and its own id.
     :param token: marks what they start as this agent's (07 R33).
+    :param network_command: what turns that came over the network may run; never by a shell.
     :param pidfd: whether exits are watched by pidfd where the system has it.
     """
 
@@ -70,6 +75,7 @@ class Terminals:
         registry: ToolProcesses,
         *,
         token: str,
+        network_command: tuple[str, ...] = (),
         pidfd: bool = True,
     ) -> None:
         self.owner = ProcessOwner()
@@ -77,6 +83,7 @@ class Terminals:
         self._offload = offload
         self._registry = registry
         self._token = token
+        self._network_command = network_command
         self._pidfd = pidfd
         self._numbers = count(1)
         self._open: dict[str, TerminalProcess] = {}
@@ -112,7 +119,7 @@ class Terminals:
             )
 
     def _create(self, request: TerminalRequest, turn_id: str) -> str:
-        argv = _argv(request)
+        argv = _argv(request, self._network_command)
         env = {**filtered(os.environ), **dict(request.env), START_VARIABLE: self._token}
         fd, cwd, argv = self._offload(_prepare, self._workspace, request.cwd, argv, env)
         env["PWD"] = cwd
@@ -204,11 +211,19 @@ class Terminals:
         return terminal
 
 
-def _argv(request: TerminalRequest) -> tuple[str, ...]:
+def _argv(request: TerminalRequest, network_command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command to execute.
+
+    Some agents send words, others one line for a shell; split, ``a && b`` would run as one strange
+    ``a``. What begins like the network command is only ever split: it was allowed as those words.
+    """
     try:
         argv = (*shlex.split(request.command), *request.args)
     except ValueError as error:
         raise RequestError(f"command: {error}", code=INVALID_PARAMS) from error
+    is_line = not request.args and not SHELL_CHARACTERS.isdisjoint(request.command)
+    if is_line and (not network_command or argv[: len(network_command)] != network_command):
+        argv = (SHELL, "-c", request.command)
     if not argv or not argv[0].strip():
         raise RequestError("command is blank", code=INVALID_PARAMS)
     if any("\0" in text for text in (*argv, *(part for pair in request.env for part in pair))):
