@@ -282,7 +282,7 @@ class Publisher:
     def _looked(self, door: Door) -> bool:
         try:
             return door.events.look()
-        except BusEndpointError as error:
+        except (BusEndpointError, zmq.ZMQError) as error:
             self._logger.error("bus: %s", error)
             return True
 
