@@ -14,6 +14,7 @@ import itertools
 import logging
 import uuid
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from .originals import nap
 if TYPE_CHECKING:
     from .cell import Cell
     from .detours import Around
+    from .waking import Sleep
 
 __all__ = ["CHECK_EVERY", "IDLE_WORKERS_MAX", "TURN_BUDGET_S", "Dispatcher", "Worker"]
 
@@ -76,7 +78,8 @@ class Dispatcher:
     actors that have ended), for metrics.
     """
 
-    __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_loop", "_napped", "_queue",
+    __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_lent", "_loop",
+                 "_loop_due", "_napped", "_queue",
                  "_workers", "around", "cells", "dead_letters", "inlet", "kicked", "names",
                  "restarts", "retired_handled", "serials", "timekeeper", "urn_prefix")
 
@@ -99,6 +102,8 @@ class Dispatcher:
         self.kicked = False
         self._kick_callback: Any = None
         self._napped = 0.0
+        self._lent: Any = None
+        self._loop_due = 0.0
         self._after_poll: Any = self._loop.async_()
         inlet.at_close(self._close)
 
@@ -155,14 +160,40 @@ class Dispatcher:
     def run_now(self, cell: Cell) -> None:
         """Run an actor with the calling greenlet's turn, which is over: it waits for the answer.
 
-        Only while nothing is :attr:`kicked`. The worker goes back to the hub, not to the caller,
-        so the loop has its turn in between.
+        Only while nothing is :attr:`kicked`. The worker gives the turn back to the caller, unless
+        the loop has not had its own for :data:`TURN_BUDGET_S`.
         """
         if self._idle:
             self._queue.append(cell)
             self._idle.pop().switch(_GO)
         else:
             self.schedule(cell)
+
+    def run_callback(self, end: Callable[[], object]) -> None:
+        """Wake a greenlet that lent its turn to an actor; in the loop, unless a worker is faster.
+
+        The hand-over from greenlet to greenlet spares a whole iteration of the loop. The callback
+        is there all the same: the worker may block before its turn is over.
+        """
+        self._lent = (end, self._loop.run_callback(end))
+
+    def run_callback_threadsafe(self, end: Callable[[], object]) -> None:
+        """:meth:`run_callback`, from another thread."""
+        self._loop.run_callback_threadsafe(end)
+
+    def _give_back(self) -> Any:
+        """Go on where the turn came from, if that may be; what the worker is switched to with."""
+        (end, callback), self._lent = self._lent, None
+        now = monotonic()
+        if now >= self._loop_due or self.kicked:
+            self._loop_due = now + TURN_BUDGET_S
+            return None
+        sleep: Sleep = end.__self__
+        lender, sleep.greenlet = sleep.greenlet, None
+        if lender is None:  # it went on for another reason
+            return None
+        callback.stop()
+        return lender.switch()
 
     def _kick(self) -> None:
         """In the hub greenlet: let a worker have its turn."""
@@ -186,9 +217,10 @@ class Dispatcher:
                 if len(idle) >= IDLE_WORKERS_MAX or self.inlet.closed:
                     return
                 idle.append(worker)
+                told = None if self._lent is None else self._give_back()
                 # Something a handler left behind may still switch to this greenlet: go back.
-                while hub.switch() is not _GO:
-                    pass
+                while told is not _GO:
+                    told = hub.switch()
         except GreenletExit:
             return  # killed while idle, by somebody who remembered the greenlet of a handler
         except BaseException:

@@ -25,7 +25,7 @@ from greenlet import getcurrent
 from pykka import Future, Timeout
 
 from .originals import Lock, acquire
-from .waking import Sleep, Waking, wake_up
+from .waking import Lender, Sleep, Waking, wake_up
 
 __all__ = ["GreenFuture", "derived"]
 
@@ -236,11 +236,11 @@ class GreenFuture(Future[T]):
         with suppress(ValueError):  # it was called meanwhile
             cast("list[Callback]", self._waiters).remove(fn)
 
-    def _wait(self, timeout: float | None, lend: Callable[[], object] | None = None) -> None:
+    def _wait(self, timeout: float | None, lender: Lender | None = None) -> None:
         """Wait for the result, or for the time to be over.
 
-        :param lend: instead of the hub, where this greenlet switches to; it must see to it that
-            the hub has its turn soon. Only in a hub's thread and without a timeout.
+        :param lender: runs in this greenlet's turn, instead of the hub, and wakes it; it must see
+            to it that the hub has its turn soon. Only in a hub's thread and without a timeout.
         """
         if timeout is not None and timeout <= 0:
             return
@@ -252,7 +252,7 @@ class GreenFuture(Future[T]):
         sleep.greenlet = getcurrent()
         sleep.alarm = None
         loop = hub.loop
-        waking = (sleep.end, loop, hub.thread_ident)
+        waking = (sleep.end, loop if lender is None else lender.dispatcher, hub.thread_ident)
         if self.__dict__.setdefault("_first", waking) is not waking:
             self._wait_behind(hub, sleep, waking, timeout)
             return
@@ -261,8 +261,8 @@ class GreenFuture(Future[T]):
             if timeout is not None:
                 sleep.set_alarm(loop, timeout)
             if self._outcome is None:  # else it came before the setter could know of us
-                if lend is not None:
-                    lend()
+                if lender is not None:
+                    lender.run_now()
                 while sleep.greenlet is not None:  # others may switch to us by mistake
                     hub.switch()
         finally:

@@ -139,7 +139,7 @@ class GreenRef(ActorRef[A]):
             if not cell.scheduled:
                 cell.scheduled = True
                 if block and timeout is None and not cell.dispatcher.kicked:
-                    future._wait(None, cell.run_now)
+                    future._wait(None, cell)
                 else:
                     cell.dispatcher.schedule(cell)
         elif cell.closed:

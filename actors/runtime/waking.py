@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from .originals import get_ident
 
-__all__ = ["Sleep", "Waking", "wake_up"]
+__all__ = ["Lender", "Sleep", "Waking", "wake_up"]
 
 logger = logging.getLogger(__name__)
 
 Waking = tuple[Callable[[], object], Any, int]
 """How to wake a greenlet: its sleep's end, its hub's loop, the ident of its thread."""
+
+
+class Lender(Protocol):
+    """Who runs in the turn of a greenlet that waits for him: a cell."""
+
+    @property
+    def dispatcher(self) -> Any:
+        """Wakes the greenlet, with the methods of a loop."""
+
+    def run_now(self) -> None:
+        """Take the turn."""
 
 
 class Sleep:

@@ -34,7 +34,8 @@ BEATS_PER_BLOCK = 5
 """How often the loop gives a sign of life, and the watcher looks, within that time."""
 
 LATE_MAX = 3.0
-"""A watcher that wakes later than so many intervals has itself been kept from running."""
+"""Intervals that one look counts at most: a watcher that wakes later was itself kept from running,
+by a suspended process or a busy machine."""
 
 STACK_LINES_MAX = 200
 """Lines of a stack that are kept, the innermost."""
@@ -124,16 +125,16 @@ class Watchdog:
         self._beats += 1
 
     def _watch(self) -> None:
-        seen, seen_at = self._beats, monotonic()
-        looked = seen_at
-        told = False
+        seen, looked, blocked_s, told = self._beats, monotonic(), 0.0, False
         while not self._over.wait(self._interval_s) and not self._hub.closed:
             now = monotonic()
-            if self._beats != seen or now - looked > LATE_MAX * self._interval_s:
-                seen, seen_at, told = self._beats, now, False
-            elif not told and now - seen_at >= self.block_s:
-                told = True
-                self._report(now - seen_at)
+            if self._beats != seen:
+                seen, blocked_s, told = self._beats, 0.0, False
+            else:
+                blocked_s += min(now - looked, LATE_MAX * self._interval_s)
+                if blocked_s >= self.block_s and not told:
+                    told = True
+                    self._report(blocked_s)
             looked = now
 
     def _report(self, blocked_s: float) -> None:

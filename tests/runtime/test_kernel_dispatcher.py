@@ -271,3 +271,65 @@ def test_a_hub_that_closes_with_runnable_actors_leaves_none():
         box = ref.actor_inbox
         assert box.accepted == box.handled + box.dead
         assert box.depth == 0
+
+
+def test_asks_in_a_row_leave_the_loop_its_turn():
+    class Quick(GreenActor):
+        def on_receive(self, message):
+            return message
+
+    ref = Quick.start()
+    fired = []
+    timer = gevent.get_hub().loop.timer(0.005)
+    timer.start(lambda: fired.append(ref.actor_inbox.handled))
+    asked = 0
+    while not fired and asked < 1_000_000:
+        asked += ref.ask(1)
+    timer.close()
+    assert fired
+    assert asked - fired[0] < 5_000
+    ref.stop()
+
+
+def test_an_answer_arrives_although_the_actor_blocks_right_after_it():
+    gate = Event()
+
+    class Slow(GreenActor):
+        def on_receive(self, message):
+            if message == "block":
+                gate.wait(10)
+            else:
+                self.actor_ref.tell("block")
+            return message
+
+    ref = Slow.start()
+    assert ref.ask("warm") == "warm"
+    gate.set()
+    assert ref.ask("again") == "again"
+    gate.clear()
+    assert ref.ask("answer") == "answer"
+    assert ref.actor_inbox.worker is not None or ref.actor_inbox.depth == 1
+    gate.set()
+    ref.stop()
+
+
+def test_an_asker_that_is_killed_while_its_turn_is_lent_is_not_woken():
+    class Murderer(GreenActor):
+        def on_receive(self, asker):
+            asker.kill(block=False)
+            return "answer"
+
+    ref = Murderer.start()
+    ref.ask(gevent.spawn(lambda: None))
+    heard = []
+
+    def ask():
+        heard.append(ref.ask(gevent.getcurrent()))
+        gevent.sleep(0)
+        heard.append("never")
+
+    asker = gevent.spawn(ask)
+    asker.join(10)
+    assert asker.dead
+    assert "never" not in heard
+    ref.stop()

@@ -24,7 +24,7 @@ from greenroom.actors.testing.scheduler import SeededScheduler
 from pykka import ActorDeadError
 
 KINDS = ("ok", "slow", "crash", "never")
-FAST_BUDGET_S = 20.0
+FAST_BUDGET_S = 15.0
 
 
 class RefusedError(Exception):
