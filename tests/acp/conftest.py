@@ -31,6 +31,11 @@ OPTIONS = [
 ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker of tests that need third-party agents or their packages."""
+    config.addinivalue_line("markers", "agents: needs npm and a network, only by hand")
+
+
 class Peer:
     """A client and the agent's side of its pipe.
 

@@ -25,7 +25,7 @@ from greenroom.transport.acp.outputs import (
 SESSION = "acp-1"
 READ_BYTES = 64 * 1024
 SEEDS = (20_261_123,)
-FAST_MESSAGES, FAST_BUDGET_S = 100_000, 9.0
+FAST_MESSAGES, FAST_BUDGET_S = 100_000, 6.0
 CHAOS_MESSAGES = 1_000_000
 ROUND = 40
 """Messages one client gets."""

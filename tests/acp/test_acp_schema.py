@@ -6,10 +6,10 @@ from enum import Enum
 
 import pytest
 from acp import schema
-from greenroom.actors.model.agent import ApproveRequest
+from greenroom.actors.model.agent import ApproveRequest, PermissionMode
 from greenroom.transport.acp.inputs import Unreadable
 from greenroom.transport.acp.options import McpServer
-from greenroom.transport.acp.outputs import ClientCallAsked, Ready, StartFailed
+from greenroom.transport.acp.outputs import ClientCallAsked, ElicitationAsked, Ready, StartFailed
 from greenroom.transport.acp.updates_v1 import decode_update
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +27,9 @@ REQUESTS = {
     "session/resume": schema.ResumeSessionRequest,
     "session/list": schema.ListSessionsRequest,
     "session/close": schema.CloseSessionRequest,
+    "session/delete": schema.DeleteSessionRequest,
+    "session/fork": schema.ForkSessionRequest,
+    "logout": schema.LogoutRequest,
     "session/prompt": schema.PromptRequest,
     "session/cancel": schema.CancelNotification,
     "session/set_mode": schema.SetSessionModeRequest,
@@ -37,6 +40,11 @@ ANSWERS = {
     "fs/read_text_file": schema.ReadTextFileResponse,
     "fs/write_text_file": schema.WriteTextFileResponse,
     "elicitation/create": schema.CreateElicitationResponse,
+    "terminal/create": schema.CreateTerminalResponse,
+    "terminal/output": schema.TerminalOutputResponse,
+    "terminal/wait_for_exit": schema.WaitForTerminalExitResponse,
+    "terminal/kill": schema.KillTerminalResponse,
+    "terminal/release": schema.ReleaseTerminalResponse,
 }
 EXTENSIONS = {"_session/steering"}
 FULL = {
@@ -47,8 +55,12 @@ FULL = {
             "resume": {},
             "close": {},
             "list": {},
+            "delete": {},
+            "fork": {},
             "additionalDirectories": {},
         },
+        "auth": {"logout": {}},
+        "mcpCapabilities": {"http": True, "sse": True},
     },
     "authMethods": [{"id": "key", "name": "K"}],
     "_meta": {"steering": {"supported": True}},
@@ -78,12 +90,19 @@ def check_sent(peer):
 
 
 def run_start(make_peer, **opts):
-    server = McpServer("db", "/bin/db", ("-v",), (("A", "1"),))
+    servers = (
+        McpServer("db", "/bin/db", ("-v",), (("A", "1"),)),
+        McpServer("web", type="http", url="https://x", headers=(("H", "1"),)),
+        McpServer("old", type="sse", url="https://x"),
+    )
     peer = make_peer(
         auth_method="key",
         model="b",
         additional_dirs=("/more",),
-        mcp_servers=(server,),
+        mcp_servers=servers,
+        terminal=True,
+        elicitation=True,
+        provider_name="claude",
         **opts,
     )
     peer.do(peer.client.start())
@@ -114,11 +133,47 @@ def test_everything_a_session_sends_is_valid(make_peer):
         peer = run_start(make_peer, system_prompt="be nice", **opts)
         peer.do(peer.client.prompt("turn-1", "hello", {"turn_source": "user"}))
         peer.do(peer.client.steer("s-1", "left"))
+        sessions = peer.client.about_sessions()
+        sessions.delete_session("old")
+        sessions.fork_session()
+        sessions.log_out()
+        peer.do(peer.client.drained())
         peer.do(peer.client.cancel())
         peer.do(peer.client.stop_requested())
         assert any(isinstance(output, Ready) for output in peer.outputs)
         seen |= check_sent(peer)
     assert seen == set(REQUESTS) | EXTENSIONS
+
+
+TERMINAL_RESULTS = {
+    "terminal/create": {"terminalId": "x"},
+    "terminal/output": {"output": "a", "truncated": False, "exitStatus": {"exitCode": 0}},
+    "terminal/wait_for_exit": {"exitCode": 0},
+    "terminal/kill": {},
+    "terminal/release": {},
+}
+
+
+def test_every_answer_to_a_terminal_call_is_valid(make_peer):
+    opts = {"terminal": True, "permissions": PermissionMode.APPROVE_ALL}
+    peer = make_peer(**opts).started().prompted()
+    for number, (method, result) in enumerate(TERMINAL_RESULTS.items(), start=1):
+        params = {"sessionId": SESSION, "command": "ls", "terminalId": "x"}
+        peer.say(id=number, method=method, params=params)
+        peer.do(peer.client.answer(peer.outputs[-1].key, result))
+        TypeAdapter(ANSWERS[method]).validate_python(peer.answer_to(number)["result"])
+
+
+def test_every_answer_to_a_question_is_valid(make_peer):
+    peer = make_peer(elicitation=True).started().prompted()
+    schema_of = {"type": "object", "properties": {"a": {"type": "string"}}}
+    params = {"sessionId": SESSION, "message": "?", "mode": "form", "requestedSchema": schema_of}
+    for number, action in enumerate(["accept", "decline", "cancel"], start=1):
+        peer.say(id=number, method="elicitation/create", params=params)
+        [*_, asked] = [o for o in peer.outputs if isinstance(o, ElicitationAsked)]
+        peer.do(peer.client.answer_elicitation(asked.key, action, {"a": "b"}))
+        answer = peer.answer_to(number)["result"]
+        TypeAdapter(ANSWERS["elicitation/create"]).validate_python(answer)
 
 
 def test_every_answer_to_the_agent_is_valid(make_peer):
