@@ -98,7 +98,7 @@ def test_the_host_may_know_better_where_a_path_leads(make_peer):
     assert peer.answer_to(8)["result"] == selected("o-once")
 
 
-def test_an_automatic_answer_never_lasts(make_peer, peer):
+def test_d23_an_automatic_answer_never_lasts(make_peer, peer):
     peer.prompted().ask(7, kind="read", options=ALWAYS)
     assert decisions(peer) == [("turn-1:call-1", "")]
     resolve(peer, "allow-always", request_id="turn-1:call-1")
@@ -117,13 +117,13 @@ def test_without_an_option_we_know_the_answer_is_cancelled(peer, options):
     assert decisions(peer) == [("turn-1:call-1", "canceled")]
 
 
-def test_of_two_options_of_a_kind_the_first_is_taken(peer):
+def test_r24_of_two_options_of_a_kind_the_first_is_taken(peer):
     twice = [{"optionId": n, "kind": "allow_once"} for n in ("first", "second")]
     peer.prompted().ask(7, kind="read", options=twice)
     assert peer.answer_to(7)["result"] == selected("first")
 
 
-def test_a_cancel_answers_what_waits_and_what_comes_after(peer):
+def test_d24_r1_a_cancel_answers_what_waits_and_what_comes_after(peer):
     peer.prompted().ask(7)
     peer.ask(8, toolCallId="b")
     peer.do(peer.client.cancel())
@@ -147,7 +147,7 @@ def test_a_cancel_answers_what_waits_and_what_comes_after(peer):
         lambda peer: peer.do(peer.client.receive_eof("gone")),
     ],
 )
-def test_the_end_of_the_turn_takes_its_requests_along(peer, end):
+def test_d24_the_end_of_the_turn_takes_its_requests_along(peer, end):
     peer.prompted().ask(7)
     end(peer)
     assert decisions(peer)[-1] == ("turn-1:call-1", "canceled")

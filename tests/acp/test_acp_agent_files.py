@@ -46,7 +46,7 @@ def test_a_read_is_passed_on_and_answered(peer):
     assert peer.answer_to(7)["result"] == {"content": "text"}
 
 
-def test_a_file_error_is_passed_through(peer):
+def test_r26_a_file_error_is_passed_through(peer):
     [asked] = file_call(peer, method="fs/read_text_file")
     error = RequestError("Resource not found: /ws/a", code=-32002, data={"uri": "/ws/a"})
     peer.do(peer.client.answer_error(asked.key, error))
@@ -113,7 +113,7 @@ def test_file_calls_end_with_the_connection(peer):
     assert ClientCallCancelled(asked.key) in peer.do(peer.client.receive_eof("gone"))
 
 
-def test_an_agent_that_was_not_offered_files_gets_none(make_peer):
+def test_r27_an_agent_that_was_not_offered_files_gets_none(make_peer):
     peer = make_peer(fs=False, permissions=PermissionMode.APPROVE_ALL).started()
     file_call(peer)
     assert refusal(peer) == {
@@ -182,13 +182,13 @@ def test_a_network_turn_writes_nothing(make_peer):
 @pytest.mark.parametrize(
     "method", ["terminal/create", "_vendor/thing", "vendor/thing", "initialize", ""]
 )
-def test_what_we_do_not_serve_is_refused_at_once(peer, method):
+def test_r30_what_we_do_not_serve_is_refused_at_once(peer, method):
     peer.say(id=0, method=method, params={})
     assert refusal(peer, 0)["code"] == -32601
     assert refusal(peer, 0)["data"] == {"method": method}
 
 
-def test_elicitation_is_declined(peer):
+def test_r28_elicitation_is_declined(peer):
     peer.say(id=7, method="elicitation/create", params={"message": "?"})
     assert peer.answer_to(7)["result"] == {"action": "decline"}
 
@@ -202,6 +202,6 @@ def test_an_update_may_be_a_request(peer):
     assert refusal(peer, 8)["code"] == -32602
 
 
-def test_ids_come_back_as_they_came(peer):
+def test_r29_ids_come_back_as_they_came(peer):
     peer.raw(b'{"id":1.0,"method":"x"}\n{"id":"1","method":"x"}\n{"id":null,"method":"x"}\n')
     assert [json.dumps(m["id"]) for m in peer.sent] == ["1.0", '"1"', "null"]

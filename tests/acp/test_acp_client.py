@@ -40,7 +40,7 @@ def methods(peer):
         b'{"method":"session/update","params":{"sessionId":"other","update":{}}}',
     ],
 )
-def test_what_makes_no_sense_is_logged_and_the_turn_goes_on(peer, line):
+def test_r31_what_makes_no_sense_is_logged_and_the_turn_goes_on(peer, line):
     peer.prompted()
     assert [type(output) for output in peer.raw(line + b"\n")] == [Logged]
     peer.chunk("a")
@@ -74,7 +74,7 @@ def test_a_request_that_can_not_be_one_is_refused(peer):
     assert [(m["id"], m["error"]["code"]) for m in peer.sent] == [(None, -32600), (5, -32600)]
 
 
-def test_an_id_in_use_is_refused_without_an_effect(peer):
+def test_d11_an_id_in_use_is_refused_without_an_effect(peer):
     peer.prompted().ask(7)
     peer.ask(7)
     assert peer.types == ["permission"]
@@ -89,7 +89,7 @@ def test_a_flood_of_requests_meets_its_limit(peer):
     assert [m["error"]["code"] for m in peer.sent if "error" in m] == [-32603] * 6
 
 
-def test_a_line_over_the_limit_ends_the_connection(peer):
+def test_d34_a_line_over_the_limit_ends_the_connection(peer):
     peer.prompted().chunk("a")
     head = b'{"method":"session/update","params":"'
     outputs = peer.raw(head + b"x" * FRAME_BYTES_MAX)
@@ -100,7 +100,7 @@ def test_a_line_over_the_limit_ends_the_connection(peer):
     assert peer.client.data_to_send() == b""
 
 
-def test_a_line_just_below_the_limit_is_ordinary(peer):
+def test_r21_a_line_just_below_the_limit_is_ordinary(peer):
     peer.prompted().chunk("x" * (FRAME_BYTES_MAX - 500))
     assert len(peer.events[0].text) == FRAME_BYTES_MAX - 500
 
@@ -158,7 +158,7 @@ def test_a_start_after_the_end_fails(make_peer):
 # ---- stop
 
 
-def test_a_stop_cancels_and_closes_the_session(make_peer):
+def test_d30_a_stop_cancels_and_closes_the_session(make_peer):
     peer = make_peer().started(CLOSES).prompted()
     peer.ask(7)
     outputs = peer.do(peer.client.stop_requested())

@@ -39,7 +39,7 @@ def test_a_forgotten_request_gets_no_answer():
     connection.forget(99)
 
 
-def test_a_request_over_the_limit_is_not_written_and_costs_no_id():
+def test_d8_a_request_over_the_limit_is_not_written_and_costs_no_id():
     connection = Connection[str](frame_bytes_max=100)
     with pytest.raises(RequestError) as raised:
         connection.request("m", {"text": "x" * 100}, "a")
@@ -77,7 +77,7 @@ def test_an_id_in_use_is_refused_and_free_again_after_the_answer():
     assert connection.take_request(asked(5)) is not None
 
 
-def test_too_many_open_calls_are_refused():
+def test_d11_too_many_open_calls_are_refused():
     connection = Connection[str]()
     calls = [connection.take_request(asked(number)) for number in range(64)]
     assert all(calls)

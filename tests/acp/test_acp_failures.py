@@ -43,7 +43,7 @@ GONE = rpc_error(-32603, "peer disconnected before response")
         (ValueError("boom"), FailureKind.STARTUP, FailureKind.STARTUP),
     ],
 )
-def test_the_first_row_that_matches_gives_the_kind(error, fallback, kind):
+def test_d33_the_first_row_that_matches_gives_the_kind(error, fallback, kind):
     assert failures.failure_from_error(error, fallback) is kind
 
 
@@ -85,7 +85,7 @@ def test_what_a_requested_stop_explains_is_suppressible(error, suppressible):
         (over(AgentError("y"), over(LoadSessionFailedError("x"), GONE)), False),
     ],
 )
-def test_a_session_is_missing_by_code_or_by_text(error, missing):
+def test_r12_a_session_is_missing_by_code_or_by_text(error, missing):
     assert failures.is_load_session_resource_missing(error) is missing
 
 
@@ -109,7 +109,7 @@ def test_a_session_is_missing_by_code_or_by_text(error, missing):
         ("executable not found on path", 1, None),
     ],
 )
-def test_recovery_is_found_by_code_then_by_text(text, code, row):
+def test_r9_recovery_is_found_by_code_then_by_text(text, code, row):
     summary = failures.with_recovery(text, RequestError(text, code=code))
     if row is None:
         assert summary == text
@@ -119,7 +119,7 @@ def test_recovery_is_found_by_code_then_by_text(text, code, row):
         assert failures.with_recovery(summary, RequestError(text, code=code)) == summary
 
 
-def test_only_a_real_missing_executable_is_a_missing_command():
+def test_d32_only_a_real_missing_executable_is_a_missing_command():
     error = over(AgentError("start failed"), FileNotFoundError("agent"))
     assert "provider_failure_kind=missing_cli" in failures.with_recovery("x", error)
 

@@ -51,7 +51,7 @@ def test_the_first_request_says_what_we_serve(make_peer):
         peer.client.start()
 
 
-def test_files_can_be_left_unadvertised(make_peer):
+def test_r27_files_can_be_left_unadvertised(make_peer):
     peer = make_peer(fs=False)
     peer.do(peer.client.start())
     capabilities = peer.sent[0]["params"]["clientCapabilities"]
@@ -79,7 +79,7 @@ def test_an_answer_without_a_version_ends_the_start(make_peer, result):
     peer.failed(FailureKind.HANDSHAKE)
 
 
-def test_everything_but_the_version_may_be_missing(make_peer):
+def test_r16_everything_but_the_version_may_be_missing(make_peer):
     peer = begun(make_peer, {"protocolVersion": 1.0})
     peer.reply({"sessionId": SESSION})
     assert peer.outcome == Ready(SESSION, peer.client.caps, False)
@@ -107,7 +107,7 @@ def test_capabilities_are_read_and_odd_ones_are_absent(make_peer):
 # ---- authenticate
 
 
-def test_a_configured_login_comes_right_after_initialize(make_peer):
+def test_r35_a_configured_login_comes_right_after_initialize(make_peer):
     peer = begun(make_peer, {"authMethods": [{"id": "key", "name": "K"}]}, auth_method="key")
     assert peer.methods == ["initialize", "authenticate"]
     assert peer.sent[-1]["params"] == {"methodId": "key"}
@@ -132,7 +132,7 @@ def test_a_login_that_is_not_offered_is_not_sent(make_peer, offered):
     assert type(error) is AgentStartError
 
 
-def test_a_session_that_wants_a_login_is_asked_for_once_more_after_it(make_peer):
+def test_d37_a_session_that_wants_a_login_is_asked_for_once_more_after_it(make_peer):
     peer = begun(make_peer, {"authMethods": [{"id": "key", "name": "K"}]}, auth_method="key")
     peer.reply({})
     peer.reply(error={"code": -32000, "message": "Authentication required"})
@@ -166,13 +166,13 @@ def test_a_new_session_is_asked_for_with_all_that_belongs_to_it(make_peer):
     }
 
 
-def test_directories_are_sent_in_the_standard_way_only_where_advertised(make_peer):
+def test_d3_directories_are_sent_in_the_standard_way_only_where_advertised(make_peer):
     peer = begun(make_peer, additional_dirs=("/more",), legacy_dirs=False)
     assert peer.sent[-1]["params"] == {"cwd": "/ws", "mcpServers": []}
 
 
 @pytest.mark.parametrize("result", [None, {}, {"sessionId": "  "}, {"sessionId": 5}, []])
-def test_a_session_without_an_id_is_none(make_peer, result):
+def test_d4_a_session_without_an_id_is_none(make_peer, result):
     peer = begun(make_peer)
     peer.reply(result)
     peer.failed(FailureKind.PROTOCOL, "session/new", "sessionId")
@@ -185,7 +185,7 @@ def test_an_error_of_session_new_is_kept_as_the_cause(make_peer):
     assert error.__cause__.code == -32603
 
 
-def test_updates_before_the_answer_are_held_for_the_session_it_names(make_peer):
+def test_r13_updates_before_the_answer_are_held_for_the_session_it_names(make_peer):
     peer = begun(make_peer)
     peer.update("available_commands_update", availableCommands=[])
     peer.update("session_info_update", session="other", title="x")

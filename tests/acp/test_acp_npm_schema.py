@@ -1,4 +1,4 @@
-"""Everything we write is valid by the JSON schemas of the official SDK, and what they allow we read.
+"""What we write is valid by the JSON schemas of the official SDK, and what they allow we read.
 
 By hand: ``pytest -m agents``. Needs npm and its registry, once: the schemas are kept below the
 virtual environment. Needs the package ``jsonschema`` too.

@@ -69,6 +69,6 @@ def test_an_effort_is_found_by_id_then_by_category(options, setting):
     assert found == (Setting(setting, "high") if setting else None)
 
 
-def test_a_model_is_found_by_category_where_no_id_matches():
+def test_d6_a_model_is_found_by_category_where_no_id_matches():
     caps = Caps(config_options=(select("llm", "b", category="model"),), supported_models=("b",))
     assert config_options.choose_model(caps, "b") == Setting("llm", "b")

@@ -208,7 +208,7 @@ def test_an_answer_that_fits_nothing_changes_nothing(pending, request_, error):
     assert len(pending) == 3
 
 
-def test_exactly_one_wins_a_request(pending):
+def test_d25_exactly_one_wins_a_request(pending):
     assert pending.take(1).known_as == "a"
     assert pending.take(1) is None
     with pytest.raises(PendingPermissionNotFoundError):

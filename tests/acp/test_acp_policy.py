@@ -37,7 +37,7 @@ def test_a_path_inside_a_root_is_cleaned(path, found):
 
 
 @pytest.mark.parametrize("path", ["..", "/", "/ws-evil/a", "/ws/../etc", "../../ws2", "/wsx"])
-def test_a_path_outside_is_refused(path):
+def test_d20_a_path_outside_is_refused(path):
     with pytest.raises(PathOutsideWorkspaceError):
         locate(path)
 

@@ -47,7 +47,7 @@ def test_an_agent_that_restores_nothing_is_not_asked_to(make_peer):
     assert peer.methods == ["initialize"]
 
 
-def test_resume_is_preferred_and_its_answer_may_be_null(make_peer):
+def test_d5_r16_resume_is_preferred_and_its_answer_may_be_null(make_peer):
     peer = begun(make_peer, RESUMES, resume_session_id=SESSION)
     assert peer.methods[-1] == "session/resume"
     assert peer.sent[-1]["params"] == {"sessionId": SESSION, "cwd": "/ws", "mcpServers": []}
@@ -180,7 +180,7 @@ def test_a_list_without_end_is_given_up(make_peer):
         ),
     ],
 )
-def test_every_step_has_its_limit_and_keeps_its_kind(
+def test_d2_r17_every_step_has_its_limit_and_keeps_its_kind(
     make_peer, answers, initialize, opts, limit, kind
 ):
     peer = make_peer(**opts)

@@ -41,7 +41,7 @@ def test_a_call_and_its_result(peer):
     assert peer.events[-1].title == "T"
 
 
-def test_a_call_that_arrives_final_has_its_result(peer):
+def test_d16_a_call_that_arrives_final_has_its_result(peer):
     peer.prompted()
     call(peer, "a", "completed")
     assert tools(peer) == [("tool_call", "a"), ("tool_result", "a")]
@@ -86,7 +86,7 @@ def test_a_progress_report_announces_a_call_too(peer):
         lambda peer: peer.do(peer.client.receive_eof("gone")),
     ],
 )
-def test_a_result_whose_call_does_not_come_announces_it_itself(peer, next_):
+def test_r19_a_result_whose_call_does_not_come_announces_it_itself(peer, next_):
     peer.prompted()
     result(peer, "a")
     result(peer, "b")

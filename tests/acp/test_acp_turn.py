@@ -54,7 +54,7 @@ def test_a_turn_ends_with_done_after_a_silence(peer):
     assert "_meta" not in peer.sent[-1]["params"]
 
 
-def test_late_updates_belong_to_the_turn_and_keep_it_open_for_a_while(peer):
+def test_r11_late_updates_belong_to_the_turn_and_keep_it_open_for_a_while(peer):
     peer.prompted().chunk("a")
     peer.reply({"stopReason": "end_turn"})
     peer.timers["settle:1"] = 0
@@ -87,7 +87,7 @@ def test_an_answer_without_a_reason_is_done_without_one(peer, result):
     assert peer.events[-1].stop_reason == ""
 
 
-def test_a_turn_without_any_output_is_done_with_a_warning(peer):
+def test_r8_a_turn_without_any_output_is_done_with_a_warning(peer):
     peer.prompted().update("usage_update", used=1, size=2)
     peer.ended()
     assert peer.types == ["usage", "runtime_warning", "done"]
@@ -95,7 +95,7 @@ def test_a_turn_without_any_output_is_done_with_a_warning(peer):
     assert peer.types[3:] == ["done"]
 
 
-def test_one_turn_at_a_time(peer):
+def test_r4_one_turn_at_a_time(peer):
     peer.prompted()
     with pytest.raises(PromptInProgressError):
         peer.client.prompt("turn-2", "more", {})
@@ -178,7 +178,7 @@ def test_an_update_that_can_not_be_read_is_logged_and_lost_alone(peer):
     assert len([o for o in peer.outputs if isinstance(o, Logged)]) == 2
 
 
-def test_updates_of_another_session_are_dropped(peer):
+def test_d15_updates_of_another_session_are_dropped(peer):
     peer.prompted().update("plan", session="other", entries=[])
     assert peer.events == []
     assert isinstance(peer.outputs[-1], Logged)
@@ -193,7 +193,7 @@ def test_options_change_in_a_turn_and_between_turns(peer):
     assert [event.turn_id for event in peer.events] == ["", "turn-1"]
 
 
-def test_facts_between_turns_are_events_without_a_turn(peer):
+def test_r11_facts_between_turns_are_events_without_a_turn(peer):
     peer.update("usage_update", used=5, size=9)
     peer.update("usage_update")
     peer.update("session_info_update", title="t")
@@ -227,7 +227,7 @@ def test_usage_is_merged_over_the_turn_and_starts_anew_with_the_next(peer):
 # ---- echo
 
 
-def test_the_echo_of_the_prompt_is_no_event(make_peer):
+def test_r22_the_echo_of_the_prompt_is_no_event(make_peer):
     for system_prompt, echo in [("", "hello"), ("be nice", "hello"), ("x", "Session instr")]:
         peer = make_peer(system_prompt=system_prompt).started().prompted()
         for piece in (echo[:2], "", echo[2:]):

@@ -62,7 +62,7 @@ def cancels(peer):
 
 
 @pytest.mark.parametrize("stop_reason", ["cancelled", "end_turn", "refusal"])
-def test_a_cancelled_turn_stays_open_until_the_agent_ends_it(peer, stop_reason):
+def test_d27_a_cancelled_turn_stays_open_until_the_agent_ends_it(peer, stop_reason):
     peer.prompted()
     peer.do(peer.client.cancel())
     peer.do(peer.client.cancel())
@@ -77,7 +77,7 @@ def test_a_cancelled_turn_stays_open_until_the_agent_ends_it(peer, stop_reason):
 
 
 @pytest.mark.parametrize(("code", "suspect"), [(-32800, False), (-32603, True)])
-def test_a_cancel_answered_with_an_error(peer, code, suspect):
+def test_r3_a_cancel_answered_with_an_error(peer, code, suspect):
     peer.prompted()
     peer.do(peer.client.cancel())
     peer.reply(error={"code": code, "message": "aborted"}, to="session/prompt")
@@ -85,7 +85,7 @@ def test_a_cancel_answered_with_an_error(peer, code, suspect):
     assert peer.closed == [TurnClosed("turn-1", suspect)]
 
 
-def test_a_cancel_that_nobody_asked_for_makes_the_agent_suspect(peer):
+def test_r3_a_cancel_that_nobody_asked_for_makes_the_agent_suspect(peer):
     peer.prompted().chunk("a")
     peer.ended("cancelled")
     assert peer.closed == [TurnClosed("turn-1", suspect=True)]
@@ -189,7 +189,7 @@ def test_steering_is_sent_only_to_agents_that_offer_it(peer, make_peer):
     assert [m["method"] for m in peer.sent] == ["session/prompt"]
 
 
-def test_steering_is_awaited_as_long_as_the_turn_runs(make_peer):
+def test_d18_steering_is_awaited_as_long_as_the_turn_runs(make_peer):
     peer = make_peer().started(STEERABLE).prompted()
     peer.do(peer.client.steer("s-1", "left"))
     peer.reply({"stopReason": "end_turn"}, to="session/prompt")

@@ -103,7 +103,7 @@ def test_usage_of_the_context():
         ("something_new", False),
     ],
 )
-def test_every_other_kind_is_a_note_under_its_token(kind, fact):
+def test_d14_r36_every_other_kind_is_a_note_under_its_token(kind, fact):
     update = read(kind, content={"type": "text", "text": "a"})
     assert isinstance(update, SessionNoted)
     assert (update.token, update.fact) == (kind, fact)
@@ -144,7 +144,7 @@ def test_usage_of_an_answer(usage, read_):
         assert decoded == read_
 
 
-def test_both_spellings_of_cache_tokens_are_read_and_the_standard_one_wins():
+def test_d17_both_spellings_of_cache_tokens_are_read_and_the_standard_one_wins():
     assert decode_usage({"cacheReadTokens": 1, "cacheWriteTokens": 2}) == TokenUsage(
         cache_read_tokens=1, cache_write_tokens=2
     )
@@ -165,5 +165,5 @@ MEMBERS = st.sampled_from(["content", "toolCallId", "title", "status", "used", "
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(KINDS, st.dictionaries(MEMBERS, VALUES, max_size=4))
-def test_no_member_of_any_type_raises(kind, members):
+def test_r20_no_member_of_any_type_raises(kind, members):
     assert read(kind, **members) is not None
