@@ -38,6 +38,7 @@
         +-- StoreClosedError
         +-- StoreDrainTimeoutError
         +-- StoreSyncFailedError
+        +-- StoreOverloadedError
         +-- StoreCorruptError
         +-- ReadOnlyRecordEventsError
         +-- ReadOnlyRecordTokenUsageError
@@ -289,11 +290,22 @@ class StoreSyncFailedError(StorageError):
     """The log could not be synced; it takes no further writes until it is reopened (03 13)."""
 
 
+class StoreOverloadedError(StorageError):
+    """More writes wait for the log than it holds; retry later. Fields: ``submits``, ``bytes``."""
+
+    submits: int = 0
+    bytes: int = 0
+
+
 class StoreCorruptError(StorageError):
-    """A journal without a readable header, or a damaged record. Fields: ``path``, ``offset``."""
+    """A journal without a readable header, or a damaged record. Fields: ``path``, ``offset``.
+
+    ``foreign``: the header is intact and another's, or of another version: nothing is damaged.
+    """
 
     path: str = ""
     offset: int = 0
+    foreign: bool = False
 
 
 class ReadOnlyRecordEventsError(StorageError):

@@ -65,5 +65,8 @@ class Acknowledgements:
                 kept.append(submit)
             else:
                 failed.append((submit, error))
-        failed += [(submit, broken[id(submit.lane)]) for submit in rest if id(submit.lane) in broken]
+        for submit in rest:
+            error = broken.get(id(submit.lane))
+            if error is not None:
+                failed.append((submit, error))
         return kept, failed

@@ -20,7 +20,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ..actors.errors import StorageError, StoreClosedError, StoreValidationError
+from ..actors.errors import (
+    StorageError,
+    StoreClosedError,
+    StoreOverloadedError,
+    StoreValidationError,
+)
 from .acknowledgements import Acknowledgements
 from .commits import (
     Clock,
@@ -31,7 +36,6 @@ from .commits import (
     Part,
     Post,
     Sink,
-    StoreOverloadedError,
     Submit,
 )
 from .failpoints import FailPoint, reach
@@ -213,6 +217,9 @@ class CommitLog:
 
     def _write(self, batch: list[Submit]) -> None:
         self._pass_on_segment()
+        if self.error is not None:
+            self._fail([(submit, self.error) for submit in batch])
+            return
         reach(FailPoint.LOG_WRITE)
         try:
             self._segment.append([_record_of(batch)])

@@ -13,10 +13,6 @@ Post = Callable[[Callable[[], None]], None]
 Clock = Callable[[], float]
 
 
-class StoreOverloadedError(StorageError):
-    """More writes wait for the log than it holds. Fields: ``submits``, ``bytes``."""
-
-
 class Durability(StrEnum):
     """What an acknowledgement survives (03 13)."""
 

@@ -1,30 +1,32 @@
 """The rows of one session: where each one lies, and every way to read them (03 7, 14.1).
 
-Memory holds an offset and a size per row, and the bytes of those rows that are committed and not
-yet in the journal; everything else is read from the file. One thread, the hub's, changes this
-object (``replay``, ``commit``, ``trim``); any thread may read: a row is readable from the moment
-``committed`` covers it, and it leaves memory only after the file has it.
+Memory holds the index, and the bytes of those rows that are committed and not yet in the journal;
+everything else is read from its files. One thread, the hub's, changes this object (``replay``,
+``commit``, ``trim``); any thread may read: a row is readable from the moment ``committed`` covers
+it, and it leaves memory only after a file has it.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from ..actors.errors import StoreValidationError
 from ..actors.model.event import SessionEvent
 from ..actors.model.query import HEAD, EventQuery, TurnHistory
-from .files import File
+from .event_files import EventFiles, OpenedPart, SealedPart
 from .format.operations import row_places
 from .format.records import FRAME_BYTES
+from .format.row_index import KNOWN_TYPES, RowIndex, RowKey, row_key
 from .format.rows import decode_row, row_position
-from .journal import read_exactly
+from .format.segment_index import SegmentIndex
 
 READ_BYTES = 1024 * 1024
 """Bytes of the journal read at a time."""
 BLOCK_ROWS = 1024
-"""Rows looked at together when a filtered query goes backwards."""
+"""Rows looked at together when their times must be looked at."""
 
 
 class Cursor(NamedTuple):
@@ -35,84 +37,128 @@ class Cursor(NamedTuple):
 
 
 class EventRows:
-    """The index of one ``events.journal`` and the rows that are not in it yet."""
+    """The rows of one ``events.journal``, in its files or not there yet."""
 
     __slots__ = (
-        "_epochs",
-        "_offsets",
+        "_index",
         "_oldest",
-        "_open_file",
         "_recent",
-        "_sizes",
-        "committed",
         "end",
+        "epoch_floor",
+        "files",
         "number",
-        "path",
         "session_id",
     )
 
-    def __init__(self, session_id: str, path: str, open_file: Callable[[], File]) -> None:
-        """:param open_file: opens the journal for reading; the file is closed after each read."""
+    def __init__(self, session_id: str, files: EventFiles) -> None:
         self.session_id = session_id
-        self.path = path
-        self._open_file = open_file
-        self._offsets = array("Q")
-        self._sizes = array("I")
-        self._epochs: list[tuple[int, int]] = []
+        self.files = files
+        self._index = RowIndex()
         self._recent: dict[int, bytes] = {}
         self._oldest = 0  # the lowest sequence in `_recent`
-        self.committed = 0
-        """Sequence of the last committed row."""
+        self.epoch_floor = 0
+        """Least epoch of the next activation, when rows of later ones were lost."""
         self.number = 0
         """Number of the last committed record."""
-        self.end = 0
-        """Length the journal has, or will have, with every committed record in it."""
+        self.end = files.header_bytes
+        """Position that the journal has, or will have, with every committed record in it."""
+
+    @property
+    def path(self) -> str:
+        """The ``events.journal``."""
+        return self.files.path
+
+    @property
+    def committed(self) -> int:
+        """Sequence of the last committed row."""
+        return self._index.count
 
     @property
     def epoch(self) -> int:
         """Epoch of the last committed record; 0 when there is none."""
-        return self._epochs[-1][0] if self._epochs else 0
+        epochs = self._index.epochs
+        return epochs[-1][0] if epochs else 0
 
     def replay(self, offset: int, payload: bytes) -> None:
-        """Take in one record of the file.
+        """Take in one record of the files, whose payload is at a position.
 
         :raises StoreValidationError: a record of another session, or out of order.
         """
         epoch, number, places = row_places(payload)
         if number != self.number + 1 or epoch < self.epoch:
             raise StoreValidationError(f"store: record {number} after {self.number}")
-        self.number = number
-        self._note_epoch(epoch)
         if places:
             # One look per record: what it holds was encoded together.
             expected = (self.session_id, epoch, self.committed + 1)
             if row_position(payload, places[0].offset) != expected:
                 raise StoreValidationError(f"store: row {expected} is missing")
-        for position, size in places:
-            self._add(offset + position, size)
+        keys = [row_key(payload, position, KNOWN_TYPES) for position, _ in places]
+        # Nothing was changed so far: what is refused leaves no trace.
+        self.number = number
+        self._index.note_epoch(epoch)
+        for (position, size), key in zip(places, keys, strict=True):
+            self._index.add(offset + position, size, key)
         self.end = offset + len(payload)
 
-    def commit(self, epoch: int, payload: bytes, rows: Sequence[bytes]) -> None:
-        """Take in one record that the log has committed and the file will get."""
-        self.number += 1
-        self._note_epoch(epoch)
+    def take_index(self, index: SegmentIndex) -> bool:
+        """Take in a sealed part by its index; ``False`` when it does not follow."""
+        follows = (self.number + 1, self.committed + 1, self.end)
+        if (index.number, index.sequence, index.start) != follows or index.epoch < self.epoch:
+            return False
+        epochs = [pair for pair in index.epochs if pair[0] > self.epoch]
+        self._index.extend(index.offsets, index.sizes, epochs, index.values)
+        self.number, self.end = index.last_number, index.end
+        return True
+
+    def index_of(self, part: SealedPart) -> SegmentIndex | None:
+        """The index of a sealed part; ``None`` while not all of its rows are committed."""
+        if part.last_number > self.number:
+            return None
+        index = self._index
+        first = bisect_left(index.offsets, part.start, 0, index.count)
+        last = bisect_left(index.offsets, part.end, 0, index.count)
+        return SegmentIndex(
+            self.session_id,
+            part.number,
+            part.last_number,
+            first + 1,
+            part.start,
+            part.end,
+            0,
+            part.epoch,
+            index.offsets[first:last],
+            index.sizes[first:last],
+            [(e, at) for e, at in index.epochs if e <= part.epoch and first < at <= last + 1],
+            index.part(first + 1, last),
+        )
+
+    def commit(
+        self, epoch: int, payload: bytes, rows: Sequence[bytes], keys: Sequence[RowKey]
+    ) -> None:
+        """Take in one record that the log has committed and the files will get."""
+        self._index.note_epoch(epoch)
         offset = self.end + FRAME_BYTES
         position = 0
         if not self._recent:
             self._oldest = self.committed + 1
-        for row in rows:
+        add, sequence = self._index.add, self.committed
+        for row, key in zip(rows, keys, strict=True):
             position = payload.index(row, position)
-            self._recent[self.committed + 1] = row
-            self._add(offset + position, len(row))
+            sequence += 1
+            self._recent[sequence] = row
+            add(offset + position, len(row), key)
             position += len(row)
         self.end = offset + len(payload)
+        # Last: who asks for the index of a part looks at it first.
+        self.number += 1
 
     def trim(self, materialised: int) -> None:
-        """Forget the bytes of rows that lie before ``materialised`` in the file."""
+        """Forget the bytes of rows that lie before ``materialised`` in the files."""
         # Counted, not taken from the dictionary: its first key is found past all deleted ones.
+        offsets, sizes = self._index.offsets, self._index.sizes
         while self._recent:
             index = self._oldest - 1
-            if self._offsets[index] + self._sizes[index] > materialised:
+            if offsets[index] + sizes[index] > materialised:
                 return
             del self._recent[self._oldest]
             self._oldest += 1
@@ -122,15 +168,9 @@ class EventRows:
         """How many rows are held in memory."""
         return len(self._recent)
 
-    def _note_epoch(self, epoch: int) -> None:
-        if epoch > self.epoch:
-            self._epochs.append((epoch, self.committed + 1))
-
-    def _add(self, offset: int, size: int) -> None:
-        self._offsets.append(offset)
-        self._sizes.append(size)
-        # Last: it makes the row visible to other threads.
-        self.committed += 1
+    def turn_ids(self) -> list[str]:
+        """The turns that have rows, in the order of their first ones; reads no row."""
+        return self._index.turn_ids()
 
     def resolve(self, epoch: int, sequence: int) -> Cursor:
         """Where a follower with that cursor goes on (03 7, 14.1).
@@ -142,7 +182,7 @@ class EventRows:
         if (epoch, sequence) == (0, 0):
             return Cursor(0, reset=False)
         last = self.committed
-        for known, first in reversed(self._epochs):
+        for known, first in reversed(self._index.epochs):
             if known == epoch and first - 1 <= sequence <= last:
                 return Cursor(sequence, reset=False)
             if known <= epoch:
@@ -162,34 +202,28 @@ class EventRows:
         size = 0
         stop = first
         while stop <= last:
-            size += self._sizes[stop - 1]
+            size += self._index.sizes[stop - 1]
             if size > bytes_max and stop > first:
                 break
             stop += 1
-        return list(self._rows(first, stop - 1))
+        return list(self._rows(range(first, stop)))
 
     def query(self, query: EventQuery) -> list[SessionEvent]:
-        """The events a query asks for, ascending (03 7)."""
-        first = query.after_sequence + 1
-        last = self.committed
-        limit = query.limit or last
-        if not query.has_filter:
-            if query.order == HEAD:
-                last = min(last, query.after_sequence + limit)
-            else:
-                first = max(first, last - limit + 1)
-            return [decode_row(row) for row in self._rows(first, last)]
-        match = _matcher(query)
-        if query.order == HEAD or not query.limit:
-            found: list[SessionEvent] = []
-            for row in self._rows(first, last):
-                event = match(row)
-                if event is not None:
-                    found.append(event)
-                    if len(found) == limit:
-                        break
-            return found
-        return self._last_matches(match, first, last, limit)
+        """The events a query asks for, ascending (03 7); reads no other row but for ``since``."""
+        chosen = self._index.select(query, self.committed)
+        limit = query.limit or None
+        if query.since is None:
+            found = [decode_row(row) for row in self._rows(list(islice(chosen, limit)))]
+        else:
+            found = []
+            while block := list(islice(chosen, BLOCK_ROWS)):
+                events = [decode_row(row) for row in self._rows(block)]
+                found += [event for event in events if event.timestamp >= query.since]
+                if limit is not None and len(found) >= limit:
+                    break
+            found = found[:limit]
+        # The last N were found from the end.
+        return found[::-1] if limit is not None and query.order != HEAD else found
 
     def history(self, query: EventQuery) -> list[TurnHistory]:
         """The same events grouped by turn, in order of each turn's first one (03 7)."""
@@ -198,68 +232,49 @@ class EventRows:
             turns.setdefault(event.turn_id, []).append(event)
         return [TurnHistory(turn_id, tuple(events)) for turn_id, events in turns.items()]
 
-    def _last_matches(
-        self, match: Callable[[bytes], SessionEvent | None], first: int, last: int, limit: int
-    ) -> list[SessionEvent]:
-        found: list[SessionEvent] = []
-        while last >= first and len(found) < limit:
-            begin = max(first, last - BLOCK_ROWS + 1)
-            block = [match(row) for row in self._rows(begin, last)]
-            found.extend(event for event in reversed(block) if event is not None)
-            last = begin - 1
-        return found[limit - 1 :: -1] if len(found) > limit else found[::-1]
-
-    def _rows(self, first: int, last: int) -> Iterator[bytes]:
-        file: File | None = None
+    def _rows(self, sequences: Sequence[int]) -> Iterator[bytes]:
+        """The rows of ascending or descending sequences, in that order."""
+        if len(sequences) > 1 and sequences[0] > sequences[-1]:
+            ascending = list(self._rows(sequences[::-1]))
+            yield from reversed(ascending)
+            return
+        opened: OpenedPart | None = None
+        offsets, sizes, recent = self._index.offsets, self._index.sizes, self._recent
+        at = 0
         try:
-            while first <= last:
-                row = self._recent.get(first)
+            while at < len(sequences):
+                row = recent.get(sequences[at])
                 if row is not None:
                     yield row
-                    first += 1
+                    at += 1
                     continue
-                file = file or self._open_file()
-                stop = self._chunk_end(first, last)
-                base = self._offsets[first - 1]
-                size = self._offsets[stop - 1] + self._sizes[stop - 1] - base
-                data = read_exactly(file, self.path, base, size)
-                for index in range(first - 1, stop):
-                    start = self._offsets[index] - base
-                    yield data[start : start + self._sizes[index]]
-                first = stop + 1
+                base = offsets[sequences[at] - 1]
+                if opened is None or not opened.holds(base):
+                    if opened is not None:
+                        opened.close()
+                    opened = self.files.open(base)
+                stop = self._chunk_end(sequences, at, opened)
+                last = sequences[stop - 1] - 1
+                data = opened.read(base, offsets[last] + sizes[last] - base)
+                for sequence in sequences[at:stop]:
+                    start = offsets[sequence - 1] - base
+                    yield data[start : start + sizes[sequence - 1]]
+                at = stop
         finally:
-            if file is not None:
-                file.close()
+            if opened is not None:
+                opened.close()
 
-    def _chunk_end(self, first: int, last: int) -> int:
-        """The last row to read together with ``first``: within ``READ_BYTES``, in the file."""
-        base = self._offsets[first - 1]
-        stop = first
-        while (
-            stop < last
-            and stop + 1 not in self._recent
-            and self._offsets[stop] + self._sizes[stop] - base <= READ_BYTES
-        ):
+    def _chunk_end(self, sequences: Sequence[int], at: int, opened: OpenedPart) -> int:
+        """Behind the last row to read together with ``at``: neighbours within ``READ_BYTES``."""
+        offsets, sizes = self._index.offsets, self._index.sizes
+        limit = offsets[sequences[at] - 1] + READ_BYTES
+        stop = at + 1
+        while stop < len(sequences):
+            sequence = sequences[stop]
+            if sequence != sequences[stop - 1] + 1 or sequence in self._recent:
+                break
+            offset = offsets[sequence - 1]
+            if offset + sizes[sequence - 1] > limit or not opened.holds(offset):
+                break
             stop += 1
         return stop
-
-
-def _matcher(query: EventQuery) -> Callable[[bytes], SessionEvent | None]:
-    facts = [
-        (name, value)
-        for name in ("type", "agent_name", "turn_id")
-        if (value := getattr(query, name))
-    ]
-    # Bytes first: a row that does not hold the text anywhere need not be decoded.
-    needles = [value.encode("utf-8", "surrogatepass") for _, value in facts]
-
-    def match(row: bytes) -> SessionEvent | None:
-        for needle in needles:
-            if needle not in row:
-                return None
-        event = decode_row(row)
-        if query.since is not None and event.timestamp < query.since:
-            return None
-        return event if all(getattr(event, name) == value for name, value in facts) else None
-
-    return match

@@ -17,20 +17,18 @@ from ..actors.errors import SessionNotFoundError, StorageError, StoreClosedError
 from ..actors.model.ids import normalize_stored_session_id
 from .commit_log import CommitLog
 from .commits import Clock, Done, Durability, Post, Stream
-from .event_rows import EventRows
 from .failpoints import FailPoint, reach
-from .files import File, FileSystem, OsFileSystem
-from .journal import Journal, open_journal
+from .files import FileSystem, OsFileSystem
 from .layout import EVENTS, STATE, Layout, segment_numbers, stream_name
 from .lockfile import HomeLock
 from .materialiser import Materialiser
 from .native import NATIVE, Threads
 from .readonly import SessionReader
 from .replay import ReplayReport, replay_log
-from .segments import make_directories, next_segment
+from .segments import WAL_BYTES_MAX, LogSegments, make_directories
+from .session_files import open_event_rows, open_state
 from .session_store import SessionStore
 from .sources import event_ids, utc_now
-from .state_documents import StateDocuments
 from .stored_sessions import StoredSessions, session_not_found
 
 
@@ -56,7 +54,7 @@ class HomeStore:
         fs: FileSystem,
         lock: HomeLock,
         report: ReplayReport,
-        segments: list[int],
+        segments: LogSegments,
         log: CommitLog,
         materialiser: Materialiser,
         new_event_id: Callable[[], str],
@@ -84,6 +82,7 @@ class HomeStore:
         post: Post,
         durability: str = Durability.DEFAULT,
         sync_interval: float = 0.05,
+        wal_bytes_max: int = WAL_BYTES_MAX,
         fs: FileSystem | None = None,
         threads: Threads = NATIVE,
         clock: Clock = time.monotonic,
@@ -95,6 +94,7 @@ class HomeStore:
         :param post: runs a callable in the hub; called from native threads.
         :param durability: ``default``, ``power`` or ``process`` (03 13).
         :param sync_interval: seconds after which class P is synced.
+        :param wal_bytes_max: bytes of the log that may wait for the journals (DESIGN 5.18).
         :raises HomeInUseError: another runtime has it.
         :raises StoreCorruptError: the log is damaged before whole records.
         :raises StorageError: the home can not be made, read or written.
@@ -104,17 +104,18 @@ class HomeStore:
         make_directories(fs, layout)
         lock = HomeLock.acquire(layout.lock)
         try:
-            segments = segment_numbers(fs.names(layout.wal))
-            report = replay_log(fs, layout, segments)
+            numbers = segment_numbers(fs.names(layout.wal))
+            report = replay_log(fs, layout, numbers)
             reach(FailPoint.REPLAYED)
-            segment, segments = next_segment(fs, layout, segments, keep=bool(report.failed))
+            segments = LogSegments(fs, layout, numbers, wal_bytes_max=wal_bytes_max)
+            segment = segments.begin(keep=bool(report.failed))
         except OSError as error:
             lock.release()
             raise StorageError(f"open {home}: {error}", operation="open", path=str(home)) from error
         except BaseException:
             lock.release()
             raise
-        materialiser = Materialiser(threads=threads, clock=clock, post=post)
+        materialiser = Materialiser(threads=threads, clock=clock, post=post, segments=segments)
         log = CommitLog(
             segment,
             materialiser,
@@ -123,6 +124,7 @@ class HomeStore:
             post=post,
             durability=Durability(durability),
             sync_interval=sync_interval,
+            next_segment=segments.following,
         )
         new_id = new_event_id or event_ids()
         return cls(layout, fs, lock, report, segments, log, materialiser, new_id, now)
@@ -235,8 +237,9 @@ class HomeStore:
         errors += [error for error in (_failure(self._materialiser.close),) if error]
         try:
             if not errors and not self.report.failed:
-                segment, _ = next_segment(self._fs, self.layout, self._segments, keep=False)
-                segment.close()
+                self._segments.begin(keep=False).close()
+        except StorageError as error:
+            errors.append(error)
         except OSError as error:
             errors.append(StorageError(f"close {self.layout.home}: {error}", operation="close"))
         finally:
@@ -254,11 +257,10 @@ class HomeStore:
             raise StorageError(f"make {directory}: {error}", session_id=session_id) from error
 
     def _load(self, session_id: str, made: bool) -> SessionStore:
-        rows = EventRows(session_id, *self._place(session_id, EVENTS))
-        state = StateDocuments(*self._place(session_id, STATE))
-        events_journal = self._journal(session_id, EVENTS, rows.path, rows.replay)
+        fs, directory = self._fs, self.layout.session(session_id)
+        rows, events_journal = open_event_rows(fs, directory, session_id)
         try:
-            state_journal = self._journal(session_id, STATE, state.path, state.replay)
+            state, state_journal = open_state(fs, directory, session_id)
         except BaseException:
             events_journal.close()
             raise
@@ -267,8 +269,7 @@ class HomeStore:
             Stream(stream_name(session_id, EVENTS), rows.path, rows.end),
             Stream(stream_name(session_id, STATE), state.path, state.end),
         )
-        directory, fs = self.layout.session(session_id), self._fs
-        new = made or not events_journal.report.records
+        new = made or not rows.number
 
         def prepare() -> None:
             # The names must be on the medium before anything in the log counts on them.
@@ -281,27 +282,17 @@ class HomeStore:
             log=self._log,
             materialiser=self._materialiser,
             streams=streams,
-            report=events_journal.report,
+            reports=(events_journal.report, state_journal.report),
             new_event_id=self._new_event_id,
             now=self._now,
             prepare=prepare if new else None,
             closed=self._session_closed,
         )
-        for stream, journal in zip(streams, (events_journal, state_journal), strict=True):
+        for stream in streams:
             stream.on_materialised = store.trim
-            self._materialiser.adopt(stream, journal)
+        self._materialiser.adopt(streams[0], events_journal)
+        self._materialiser.adopt(streams[1], state_journal)
         return store
-
-    def _journal(
-        self, session_id: str, kind: str, path: str, replay: Callable[[int, bytes], None]
-    ) -> Journal:
-        return open_journal(
-            self._fs, path, kind=kind, name=session_id, replay=replay, sync_name=False
-        )
-
-    def _place(self, session_id: str, kind: str) -> tuple[str, Callable[[], File]]:
-        path = self.layout.journal(session_id, kind)
-        return path, lambda: self._fs.open_read(path)
 
     def _session_closed(
         self, session_id: str, head: tuple[int, int], error: Exception | None

@@ -49,6 +49,7 @@ class RecoveryReport:
     :param end: bytes of the file that are whole; a writable open leaves exactly these.
     :param torn_bytes: length of the torn tail behind them, cut by a writable open.
     :param damage: offset of damage before whole records; ``None`` when there is none.
+    :param quarantine: where a writable open put what it could not serve; else blank.
     """
 
     path: str
@@ -56,6 +57,7 @@ class RecoveryReport:
     end: int
     torn_bytes: int = 0
     damage: int | None = None
+    quarantine: str = ""
 
 
 class Journal:
@@ -63,9 +65,10 @@ class Journal:
 
     __slots__ = ("_broken", "_closed", "_file", "_fs", "end", "path", "report")
 
-    def __init__(self, fs: FileSystem, file: File, report: RecoveryReport) -> None:
+    def __init__(self, fs: FileSystem, file: File | None, report: RecoveryReport) -> None:
+        """:param file: ``None`` for a parked journal."""
         self._fs = fs
-        self._file: File | None = file
+        self._file = file
         self._broken: StorageError | None = None
         self._closed = False
         self.path = report.path
@@ -120,6 +123,9 @@ class Journal:
         :raises StorageError: the read failed.
         """
         return read_exactly(self._opened(), self.path, offset, size)
+
+    def complete(self) -> None:
+        """An activation ends; nothing is to be done."""
 
     def park(self) -> None:
         """Give the descriptor back until the next call; a closed journal stays closed."""
@@ -259,10 +265,12 @@ def _recover(
     try:
         found = decode_header(start)
     except StoreCorruptError as error:
-        raise StoreCorruptError(f"{path}: {error}", path=path, offset=0) from error
+        raise StoreCorruptError(
+            f"{path}: {error}", path=path, offset=0, foreign=error.foreign
+        ) from error
     if not start.startswith(header):
         raise StoreCorruptError(
-            f'{path} is the {found.kind} of "{found.name}"', path=path, offset=0
+            f'{path} is the {found.kind} of "{found.name}"', path=path, offset=0, foreign=True
         )
     records = 0
     end = found.size
@@ -273,7 +281,7 @@ def _recover(
                     replay(offset, payload)
                 except StoreValidationError as error:
                     raise StoreCorruptError(
-                        f"{path}, byte {offset}: {error}", path=path, offset=offset
+                        f"{path}, byte {end}: {error}", path=path, offset=end
                     ) from error
                 records += 1
                 end = offset + len(payload)

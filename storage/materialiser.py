@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from ..actors.errors import StorageError
-from .commits import Clock, Done, Post, StoreOverloadedError, Stream, Submit
+from ..actors.errors import StorageError, StoreOverloadedError
+from .commits import Clock, Done, Post, Stream, Submit
 from .failpoints import FailPoint, reach
-from .journal import Journal
 from .native import Signal, Threads, Worker
 
 JOURNAL_BATCH_BYTES = 256 * 1024
@@ -35,16 +34,44 @@ HANDLES_MAX = 64
 """Journals kept open; the least recently written one is closed first."""
 
 
+class Segments(Protocol):
+    """The log's segments, as the thread that empties them sees them."""
+
+    wal_bytes_max: int
+
+    @property
+    def full_bytes(self) -> int: ...
+    def full_segments(self) -> list[int]: ...
+    def retire(self, numbers: Sequence[int]) -> None: ...
+
+
+class Target(Protocol):
+    """A journal as it is fed: one file, or one that is sealed in parts."""
+
+    @property
+    def end(self) -> int: ...
+    def append(self, payloads: Sequence[bytes]) -> object: ...
+    def complete(self) -> None: ...
+    def sync(self) -> None: ...
+    def park(self) -> None: ...
+
+
 class _Waiting:
     """Records of one journal that are committed and not yet in its file."""
 
     __slots__ = ("bytes", "journal", "payloads", "since")
 
-    def __init__(self, journal: Journal, since: float) -> None:
+    def __init__(self, journal: Target, since: float) -> None:
         self.journal = journal
         self.payloads: list[bytes] = []
         self.bytes = 0
         self.since = since
+
+
+class _Checkpoint(NamedTuple):
+    """Asked of the thread: everything taken so far written and synced, then ``done``."""
+
+    done: Callable[[], None]
 
 
 class _Finish(NamedTuple):
@@ -57,18 +84,30 @@ class _Finish(NamedTuple):
 class Materialiser:
     """Copies committed records into journals. ``take`` and ``full`` are for the log."""
 
-    def __init__(self, *, threads: Threads, clock: Clock, post: Post) -> None:
+    def __init__(
+        self,
+        *,
+        threads: Threads,
+        clock: Clock,
+        post: Post,
+        segments: Segments | None = None,
+    ) -> None:
+        """:param segments: the log's segments, retired when what they feed is synced."""
+        self._segments = segments
+        self._dirty: dict[Stream, Target] = {}
+        self._checkpoint: _Checkpoint | None = None
+        self._checkpoint_due = 0.0
         self._clock = clock
         self._post = post
-        self._journals: dict[Stream, Journal] = {}
-        self._inbox: deque[Sequence[Submit] | _Finish] = deque()
+        self._journals: dict[Stream, Target] = {}
+        self._inbox: deque[Sequence[Submit] | _Finish | _Checkpoint] = deque()
         self._taken_bytes = 0  # by the log's writer
         self._sorted_bytes = 0  # by the thread, as the next
         self._written_bytes = 0
         # In order of `since`: what waits longest comes first.
         self._waiting: OrderedDict[Stream, _Waiting] = OrderedDict()
         self._due: dict[Stream, None] = {}
-        self._open: OrderedDict[Stream, Journal] = OrderedDict()
+        self._open: OrderedDict[Stream, Target] = OrderedDict()
         self._closing = False
         self._ended = False
         self.error: StorageError | None = None
@@ -78,7 +117,7 @@ class Materialiser:
         self._wake = Signal(threads)
         self._worker = Worker(threads, self._run)
 
-    def adopt(self, stream: Stream, journal: Journal) -> None:
+    def adopt(self, stream: Stream, journal: Target) -> None:
         """Have a journal fed from now on; called before its first submit."""
         journal.park()
         self._journals[stream] = journal
@@ -95,6 +134,12 @@ class Materialiser:
     def full(self) -> StorageError | None:
         """The error for new submits while more than ``BACKLOG_BYTES_MAX`` waits."""
         waiting = self._taken_bytes - self._written_bytes
+        segments = self._segments
+        if segments is not None and segments.full_bytes > segments.wal_bytes_max:
+            return StoreOverloadedError(
+                f"store: {segments.full_bytes} bytes of the log wait for their journals",
+                bytes=segments.full_bytes,
+            )
         if waiting < BACKLOG_BYTES_MAX:
             return None
         return StoreOverloadedError(
@@ -102,7 +147,13 @@ class Materialiser:
         )
 
     def checkpoint(self) -> None:
-        pass
+        """The segments that are full shall go: write and sync what they feed, then retire them."""
+        segments = self._segments
+        if segments is None:
+            return
+        full = segments.full_segments()
+        self._inbox.append(_Checkpoint(lambda: segments.retire(full)))
+        self._wake.set()
 
     def finish(self, streams: Sequence[Stream], done: Done) -> None:
         """Complete, sync and close journals; ``done`` is called through ``post``."""
@@ -141,9 +192,14 @@ class Materialiser:
                 item = self._inbox.popleft()
                 if isinstance(item, _Finish):
                     self._finish(item)
+                elif isinstance(item, _Checkpoint):
+                    # The later one covers the earlier.
+                    self._checkpoint, self._checkpoint_due = item, self._clock()
                 else:
                     self._sort_in(item)
             self._flush_due()
+            if self._checkpoint is not None and self._checkpoint_due <= self._clock():
+                self._reach(self._checkpoint)
             if not self._closing:
                 self._wake.wait(self._time_left())
             elif not self._inbox:
@@ -182,10 +238,31 @@ class Materialiser:
             self._post(lambda: _call_all(told))
 
     def _time_left(self) -> float | None:
-        if not self._waiting:
-            return None
-        longest = next(iter(self._waiting.values()))
-        return max(longest.since + BATCH_AGE_S - self._clock(), 0.0)
+        due = [self._checkpoint_due] if self._checkpoint is not None else []
+        if self._waiting:
+            due.append(next(iter(self._waiting.values())).since + BATCH_AGE_S)
+        return max(min(due) - self._clock(), 0.0) if due else None
+
+    def _reach(self, checkpoint: _Checkpoint) -> None:
+        """Write and sync every journal; one that fails is tried again with the next batches."""
+        failed = False
+        for stream in list(self._waiting):
+            failed = self._flush(stream) is not None or failed
+        for stream, journal in list(self._dirty.items()):
+            try:
+                journal.sync()
+                del self._dirty[stream]
+            except StorageError as error:
+                self.error = error
+                failed = True
+            if stream not in self._open:
+                journal.park()
+        if failed:
+            self._checkpoint_due = self._clock() + BATCH_AGE_S
+            return
+        self._checkpoint = None
+        reach(FailPoint.CHECKPOINT)
+        checkpoint.done()
 
     def _flush(self, stream: Stream) -> StorageError | None:
         self._due.pop(stream, None)
@@ -203,6 +280,7 @@ class Materialiser:
             return error
         reach(FailPoint.MATERIALISED)
         stream.materialised = waiting.journal.end
+        self._dirty[stream] = waiting.journal
         self._written_bytes += waiting.bytes
         self.flushes += 1
         if not self._waiting:
@@ -210,7 +288,7 @@ class Materialiser:
         self._keep_open(stream, waiting.journal)
         return None
 
-    def _keep_open(self, stream: Stream, journal: Journal) -> None:
+    def _keep_open(self, stream: Stream, journal: Target) -> None:
         self._open[stream] = journal
         self._open.move_to_end(stream)
         if len(self._open) > HANDLES_MAX:
@@ -233,8 +311,10 @@ class Materialiser:
         error = self._flush(stream)
         if error is None:
             try:
+                journal.complete()
                 journal.sync()
                 del self._journals[stream]
+                self._dirty.pop(stream, None)
             except StorageError as failure:
                 error = failure
         self._open.pop(stream, None)

@@ -21,7 +21,8 @@ from .event_rows import Cursor, EventRows
 from .files import File, FileSystem, OsFileSystem
 from .format.operations import DocID
 from .journal import RecoveryReport, read_journal
-from .layout import EVENTS, STATE
+from .layout import STATE
+from .session_files import read_event_rows
 from .state_documents import StateDocuments
 
 
@@ -143,14 +144,8 @@ class ReadOnlySessionStore(SessionReader):
         :raises StoreCorruptError: it has no readable header.
         """
         fs = fs or OsFileSystem()
-        rows = EventRows(
-            session_id, *_opener(fs, f"{directory}/{EVENTS}.journal")
-        )
+        rows, report = read_event_rows(fs, directory, session_id)
         state = StateDocuments(*_opener(fs, f"{directory}/{STATE}.journal"))
-        file, report = read_journal(
-            fs, rows.path, kind=EVENTS, name=session_id, replay=rows.replay
-        )
-        file.close()
         if fs.exists(state.path):
             file, _ = read_journal(
                 fs, state.path, kind=STATE, name=session_id, replay=state.replay

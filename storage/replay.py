@@ -20,6 +20,8 @@ from .format.cbor_items import read_unsigned
 from .format.commits import decode_commit
 from .journal import Journal, RecoveryReport, open_journal, read_journal
 from .layout import LOG, Layout, stream_owner
+from .segmented_journal import SegmentedJournal
+from .session_files import open_event_rows, open_state
 
 COPY_BYTES = 1024 * 1024
 """Bytes of records held for one journal before they are written."""
@@ -55,7 +57,16 @@ class _Target:
         self.waiting: list[bytes] = []
         self.bytes = 0
         kind, name = stream_owner(stream)
-        self.journal: Journal = open_journal(fs, path, kind=kind, name=name, replay=self._hold)
+        self.journal: Journal | SegmentedJournal
+        match kind:
+            case "events":
+                rows, self.journal = open_event_rows(fs, path.rpartition("/")[0], name)
+                self.held = rows.number
+            case "state":
+                state, self.journal = open_state(fs, path.rpartition("/")[0], name)
+                self.held = state.number
+            case _:
+                self.journal = open_journal(fs, path, kind=kind, name=name, replay=self._hold)
 
     def _hold(self, offset: int, payload: bytes) -> None:
         self.held = record_number(payload)

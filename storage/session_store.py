@@ -37,6 +37,7 @@ from .format.operations import (
     join_payload,
 )
 from .format.row_encoder import RowEncoder
+from .format.row_index import RowKey
 from .format.times import time_text
 from .journal import RecoveryReport
 from .materialiser import Materialiser
@@ -59,6 +60,7 @@ class StoredRow(msgspec.Struct, frozen=True):
 class _InFlight(NamedTuple):
     lane: Lane
     rows: Sequence[bytes]
+    keys: Sequence[RowKey]
     events: bytes | None
     state: bytes | None
     state_operations: Sequence[Operation]
@@ -76,13 +78,13 @@ class SessionStore:
         log: CommitLog,
         materialiser: Materialiser,
         streams: tuple[Stream, Stream],
-        report: RecoveryReport,
+        reports: tuple[RecoveryReport, RecoveryReport],
         new_event_id: Callable[[], str],
         now: Callable[[], datetime],
         prepare: Callable[[], None] | None,
         closed: Callable[[str, tuple[int, int], Exception | None], None],
     ) -> None:
-        self.report = report
+        self.report, self.state_report = reports
         self._rows = rows
         self._state = state
         self._log = log
@@ -93,7 +95,7 @@ class SessionStore:
         self._prepare = prepare
         self._on_closed = closed
         self._reads = SessionReader(rows.session_id, rows, state)
-        self._epoch = rows.epoch + 1
+        self._epoch = max(rows.epoch + 1, rows.epoch_floor)
         self._encoder = RowEncoder(rows.session_id, self._epoch)
         self._activation_sent = False
         self._lane = Lane()
@@ -170,7 +172,8 @@ class SessionStore:
             parts.append(Part(self._events_stream, events_payload))
         if state_payload is not None:
             parts.append(Part(self._state_stream, state_payload))
-        entry = _InFlight(self._lane, rows, events_payload, state_payload, operations, done)
+        keys = [RowKey(event.type, event.turn_id, agent_name) for event in events]
+        entry = _InFlight(self._lane, rows, keys, events_payload, state_payload, operations, done)
         # First the assignments, then the queue: what becomes of it may be told at once.
         before = self._assigned()
         first, self._activation_sent = not self._activation_sent, True
@@ -307,7 +310,7 @@ class SessionStore:
 
     def _commit(self, entry: _InFlight) -> None:
         if entry.events is not None:
-            self._rows.commit(self._epoch, entry.events, entry.rows)
+            self._rows.commit(self._epoch, entry.events, entry.rows, entry.keys)
         if entry.state is not None:
             self._state.commit(entry.state, entry.state_operations)
 

@@ -35,7 +35,7 @@ _FRAME = struct.Struct(">BBIBI")
 FRAME_BYTES = _FRAME.size
 """Bytes a record adds to its payload."""
 _ARRAY_2, _UINT32, _BYTES32 = 0x82, 0x1A, 0x5A
-_MARK = bytes((_ARRAY_2, _UINT32))
+MARK = bytes((_ARRAY_2, _UINT32))
 
 Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes at ``offset``; fewer only at the end."""
@@ -95,8 +95,12 @@ def decode_header(data: bytes) -> Header:
         intact = crc32c(cbor2.dumps([form, kind, name])) == checksum
     except (StoreValidationError, cbor2.CBORError, ValueError, TypeError) as error:
         raise StoreCorruptError("store: no readable header", offset=0) from error
-    if not intact or form != FORMAT:
-        raise StoreCorruptError(f"store: header of another format: {form!r}", offset=0)
+    if not intact:
+        raise StoreCorruptError("store: damaged header", offset=0)
+    if form != FORMAT:
+        raise StoreCorruptError(
+            f"store: header of another format: {form!r}", offset=0, foreign=True
+        )
     return Header(kind, name, size)
 
 
@@ -111,6 +115,17 @@ def encode_record(payload: bytes) -> bytes:
             f"store: a record of {size} bytes, the limit is {PAYLOAD_BYTES_MAX}", field="record"
         )
     return _FRAME.pack(_ARRAY_2, _UINT32, crc32c(payload), _BYTES32, size) + payload
+
+
+def record_at(data: bytes, at: int) -> bytes | None:
+    """The payload of the whole record that begins at ``at``; ``None`` when there is none."""
+    if len(data) - at < FRAME_BYTES:
+        return None
+    array, uint32, checksum, bytes32, size = _FRAME.unpack_from(data, at)
+    if (array, uint32, bytes32) != (_ARRAY_2, _UINT32, _BYTES32):
+        return None
+    payload = data[at + FRAME_BYTES : at + FRAME_BYTES + size]
+    return payload if size and len(payload) == size and crc32c(payload) == checksum else None
 
 
 def scan(read: Read, start: int) -> Iterator[Record | Verdict]:
@@ -161,14 +176,14 @@ def _verdict(read: Read, offset: int) -> Verdict:
     budget = RESYNC_CHECK_BYTES_MAX
     position = offset + 1
     while chunk := read(position, SCAN_READ_BYTES):
-        found = chunk.find(_MARK)
+        found = chunk.find(MARK)
         while found != -1:
             size = _framed_size(read, position + found)
             if size:
                 budget -= size
                 if budget < 0 or _is_record(read, position + found, size):
                     return Corrupt(offset)
-            found = chunk.find(_MARK, found + 1)
+            found = chunk.find(MARK, found + 1)
         # The mark may straddle two chunks: look at the last byte again.
         position += max(len(chunk) - 1, 1)
     return Torn(offset)

@@ -12,12 +12,13 @@ import pytest
 from greenroom.actors.errors import (
     StorageError,
     StoreClosedError,
+    StoreOverloadedError,
     StoreSyncFailedError,
     StoreValidationError,
 )
 from greenroom.storage import commit_log as commit_log_module
 from greenroom.storage.commit_log import CommitLog
-from greenroom.storage.commits import Lane, Part, StoreOverloadedError, Stream, Submit
+from greenroom.storage.commits import Lane, Part, Stream, Submit
 from greenroom.storage.format.commits import decode_commit
 from greenroom.storage.journal import open_journal, read_journal
 from greenroom.storage.native import NATIVE
@@ -284,7 +285,7 @@ def test_preparation_runs_before_the_acknowledgement_and_can_refuse(
     hold.go_on.set()
     one.wait_for(6)
     told = {name: type(error) for name, error in one.told}
-    assert list(told)[0] == "first"
+    assert next(iter(told)) == "first"
     assert [name for name in told if name[0] == "a"] == ["a1", "a2", "a3"]
     failed = {name for name, error in told.items() if error is StorageError}
     assert failed == {"a1", "a2", "a3", "b1"}

@@ -16,14 +16,15 @@ from greenroom.actors.errors import (
     StorageError,
     StoreClosedError,
     StoreCorruptError,
+    StoreOverloadedError,
 )
 from greenroom.actors.model.query import EventQuery
 from greenroom.storage import materialiser as materialiser_module
 from greenroom.storage import replay as replay_module
 from greenroom.storage import stored_sessions
-from greenroom.storage.commits import StoreOverloadedError
 from greenroom.storage.failpoints import FailPoint, arm
 from greenroom.storage.format.commits import decode_commit, encode_commit
+from greenroom.storage.format.records import encode_header
 from greenroom.storage.format.rows import row_position
 from greenroom.storage.home import HomeStore
 from greenroom.storage.journal import open_journal, read_journal
@@ -448,7 +449,7 @@ def test_a_session_that_can_not_be_replayed_keeps_the_log(home: Home) -> None:
     home.crash()
     journal = home.path / "sessions" / "s1" / "events.journal"
     whole = journal.read_bytes()
-    journal.write_bytes(b"damaged")
+    journal.write_bytes(encode_header("events", "another"))
     report = home.reopen().report
     assert list(report.failed) == ["s1/events"]
     assert isinstance(report.failed["s1/events"], StoreCorruptError)
@@ -462,6 +463,20 @@ def test_a_session_that_can_not_be_replayed_keeps_the_log(home: Home) -> None:
     assert home.sequences("s1") == [1, 2, 3]
     assert home.sequences("s2") == [1, 2, 3]
     assert len(home.segments()) == 1
+
+
+@pytest.mark.parametrize("damage", [b"damaged", b"", b"\x84"])
+def test_a_damaged_journal_is_set_aside_and_made_again_from_the_log(
+    home: Home, damage: bytes
+) -> None:
+    home.record(home.session("s1"), 3)
+    home.crash()
+    journal = home.path / "sessions" / "s1" / "events.journal"
+    journal.write_bytes(damage)
+    assert not home.reopen().report.failed
+    assert home.sequences("s1") == [1, 2, 3]
+    aside = [path.read_bytes() for path in journal.parent.glob("events.journal.corrupt.*")]
+    assert aside == ([damage] if damage == b"damaged" else [])
 
 
 def test_a_journal_that_lacks_records_of_before_is_not_continued(home: Home) -> None:

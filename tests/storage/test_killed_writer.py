@@ -23,14 +23,16 @@ WRITER = """
 import os, pathlib, queue, sys
 from datetime import UTC, datetime
 from greenroom.actors.model.event import AgentEvent
-from greenroom.storage import materialiser
+from greenroom.storage import materialiser, segmented_journal
 from greenroom.storage.home import HomeStore
 from greenroom.storage.session_store import StateOp
 
 # Small batches: the journals are written all the time, and so is the kill in between.
 materialiser.JOURNAL_BATCH_BYTES = 3000
+segmented_journal.SEAL_BYTES = 20000
 posted = queue.SimpleQueue()
-home = HomeStore.open(pathlib.Path(sys.argv[1]), post=posted.put, sync_interval=0.005)
+home = HomeStore.open(pathlib.Path(sys.argv[1]), post=posted.put, sync_interval=0.005,
+                      wal_bytes_max=200_000)
 sessions = [home.open_session(name, create=True) for name in sys.argv[2:]]
 now = datetime.now(UTC)
 waiting = 0

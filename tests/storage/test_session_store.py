@@ -21,8 +21,10 @@ from greenroom.actors.errors import (
 from greenroom.actors.model.event import NO_TIME, AgentEvent
 from greenroom.actors.model.query import EventQuery
 from greenroom.storage import event_rows, materialiser
+from greenroom.storage.event_files import EventFiles
 from greenroom.storage.files import OsFileSystem
 from greenroom.storage.format.operations import AppendRow, encode_payload
+from greenroom.storage.format.row_index import RowKey
 from greenroom.storage.format.rows import decode_row, encode_row
 from greenroom.storage.home import HomeStore
 from greenroom.storage.journal import open_journal
@@ -351,6 +353,10 @@ def test_a_page_holds_what_fits_and_one_row_whatever_its_size(session: Session) 
 KINDS = ("agent_message", "thought", "done")
 
 
+def _no_file(path: str) -> Any:
+    pytest.fail("nothing is in a file")
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), max_size=25),
@@ -369,7 +375,7 @@ KINDS = ("agent_message", "thought", "done")
 def test_a_query_is_that_of_a_plain_list(
     kinds: list[tuple[str, int]], query: dict[str, Any], event: Any, tmp_path: Path
 ) -> None:
-    rows = event_rows.EventRows("s", "", lambda: pytest.fail("nothing is in a file"))
+    rows = event_rows.EventRows("s", EventFiles("", _no_file, kind="events", name="s"))
     noon = event().timestamp
     if query["since"] is not None:
         query["since"] = noon + timedelta(seconds=query["since"])
@@ -386,7 +392,8 @@ def test_a_query_is_that_of_a_plain_list(
             timestamp=noon + timedelta(seconds=turn),
             event=event(type=kind, turn_id=f"turn-{turn}"),
         )
-        rows.commit(1, encode_payload(1, number, [AppendRow(row)]), [row])
+        key = RowKey(kind, f"turn-{turn}", "demo")
+        rows.commit(1, encode_payload(1, number, [AppendRow(row)]), [row], [key])
         everything.append(decode_row(row))
     wanted = [
         found
@@ -454,7 +461,7 @@ def test_reading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damage_is_refused_for_writing_and_served_up_to_it_for_reading(
+def test_4_6_damage_leaves_the_correct_prefix_and_is_set_aside_for_writing(
     session: Session,
 ) -> None:
     session.record(10)
@@ -463,14 +470,38 @@ def test_damage_is_refused_for_writing_and_served_up_to_it_for_reading(
     damaged = bytearray(events.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     events.write_bytes(damaged)
-    with pytest.raises(StoreCorruptError) as caught:
-        session.home.open_session("sess-1", create=False)
-    assert caught.value.path == str(events)
-    assert events.read_bytes() == damaged
     stopped = session.home.reader("sess-1")
     assert isinstance(stopped, ReadOnlySessionStore)
-    assert stopped.damage == caught.value.offset
-    assert 0 < stopped.last_sequence() < 10
+    kept, damage = stopped.last_sequence(), stopped.damage
+    assert 0 < kept < 10
+    assert damage is not None
+    assert events.read_bytes() == damaged, "reading changes nothing"
+    session.open()
+    again = session
+    assert again.store.report.damage == damage
+    assert Path(again.store.report.quarantine).read_bytes() == damaged[damage:]
+    assert again.store.last_sequence() == kept
+    assert again.store.epoch() > 2, "a lost activation may have been of the next epoch"
+    again.record(2)
+    assert [event.sequence for event in again.store.query(EventQuery())] == [
+        *range(1, kept + 3)
+    ]
+
+
+def test_a_damaged_state_is_set_aside_too(session: Session) -> None:
+    for number in range(5):
+        session.submit(state_ops=[StateOp("t", number, {"n": number})])
+    session.settle(5)
+    session.close()
+    path = Path(session.home.layout.session("sess-1")) / "state.journal"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    report = session.open().state_report
+    assert report.damage is not None
+    assert Path(report.quarantine).read_bytes() == damaged[report.damage :]
+    kept = list(session.store.state_documents("t"))
+    assert kept == [*range(len(kept))]
 
 
 @pytest.mark.parametrize("gap", ["number", "sequence", "session"])
@@ -504,8 +535,7 @@ def test_state_records_out_of_order_are_corruption(session: Session) -> None:
     )
     journal.append([encode_payload(1, 5, [])])
     journal.close()
-    with pytest.raises(StoreCorruptError):
-        session.home.open_session("sess-1", create=False)
+    assert session.open().state_report.quarantine
 
 
 def test_only_what_is_in_the_file_leaves_memory(session: Session) -> None:
@@ -513,7 +543,7 @@ def test_only_what_is_in_the_file_leaves_memory(session: Session) -> None:
         session.submit(session.event(number), state_ops=[StateOp("t", number, {"n": number})])
     session.settle(3)
     rows, state = session.store._rows, session.store._state
-    offset, size = rows._offsets[1], rows._sizes[1]
+    offset, size = rows._index.offsets[1], rows._index.sizes[1]
     for materialised, left in ((0, 3), (offset + size - 1, 2), (offset + size, 1)):
         rows.trim(materialised)
         assert rows.recent == left
