@@ -22,9 +22,15 @@ from .security import require_encryption
 
 SEND_FRAMES_MAX = 500
 """Frames queued for one subscriber before its next ones are dropped."""
-SUBSCRIPTIONS_MAX = 8000
-"""Subscriptions at once, and between two looks at them."""
-SUBSCRIPTION_BYTES_MAX = 4096
+SUBSCRIPTIONS_MAX = 4000
+"""Subscriptions at once, and between two looks at them: two of each of 2,000 subscribers."""
+TOPICS_BYTES_MAX = 200_000
+"""All topics at once, by size: libzmq spends up to a hundred bytes on one of theirs."""
+SUBSCRIPTIONS_QUEUED_MAX = 4
+"""Subscriptions of one peer that libzmq takes in at once. With a longer queue its input thread
+refills it faster than it is read, and one call takes in all that a peer can send, without end."""
+SUBSCRIPTION_BYTES_MAX = 512
+"""The longest subscription; a peer with a longer one is disconnected."""
 BACKLOG = 256
 """Connections that wait to be accepted."""
 HANDSHAKE_MS = 5000
@@ -81,12 +87,12 @@ class EventsSocket:
             looked += 1
             step = 1 if message.startswith(b"\1") else -1
             self.subscriptions += step
+            self._topics_bytes += step * len(message)
             if message[1:] == HEARTBEAT_TOPIC:
                 self.subscribers += step
-            if self.subscriptions > SUBSCRIPTIONS_MAX or looked > SUBSCRIPTIONS_MAX:
-                self._logger.warning(
-                    "bus: more than %d subscriptions, all are dropped", SUBSCRIPTIONS_MAX
-                )
+            most = max(self.subscriptions, looked)
+            if most > SUBSCRIPTIONS_MAX or self._topics_bytes > TOPICS_BYTES_MAX:
+                self._logger.warning("bus: too many subscriptions, all are dropped")
                 self.rebind()
                 return True
         return False
@@ -119,7 +125,7 @@ class EventsSocket:
                 (zmq.LINGER, 0),
                 (zmq.XPUB_VERBOSER, 1),
                 (zmq.SNDHWM, SEND_FRAMES_MAX),
-                (zmq.RCVHWM, SEND_FRAMES_MAX),
+                (zmq.RCVHWM, SUBSCRIPTIONS_QUEUED_MAX),
                 (zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX),
                 (zmq.BACKLOG, BACKLOG),
                 (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
@@ -132,5 +138,5 @@ class EventsSocket:
         except (zmq.ZMQError, BusError) as error:
             sock.close(linger=0)
             raise BusEndpointError(f"{self.address}: {error}", path=self.address) from error
-        self.subscriptions = self.subscribers = 0
+        self.subscriptions = self.subscribers = self._topics_bytes = 0
         return sock

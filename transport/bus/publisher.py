@@ -110,9 +110,10 @@ class Publisher:
         self._endpoints: Endpoints | None = None
         self._doors: list[Door] = []
         self._timer: Any = None
-        self._beat_soon = False
         self._frames = self._all_frames = 0
         self._rows = self._bytes = self._withheld = self._refused = 0
+        self._beat_soon = False
+        self._told = ""
         self._changed: dict[str, None] = {}
         self._begin_instance()
 
@@ -192,7 +193,6 @@ class Publisher:
         self._look()
         for door in self._doors:
             if door.events.lost():
-                self._logger.warning("bus: %s was removed; it is made anew", door.events.address)
                 self._rebind(door)
 
     def drop_remote(self) -> None:
@@ -287,8 +287,12 @@ class Publisher:
             return True
 
     def _rebind(self, door: Door) -> None:
+        trouble = f"{door.events.address} was made anew"
         try:
             door.events.rebind()
-        except BusEndpointError as error:
-            self._logger.error("bus: %s", error)
+        except (BusEndpointError, zmq.ZMQError) as error:
+            trouble = str(error)
+        if trouble != self._told:  # once, not with every heartbeat
+            self._logger.warning("bus: %s", trouble)
+        self._told = trouble
         self._begin_instance()
