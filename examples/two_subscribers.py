@@ -18,7 +18,9 @@ def follow(endpoints: object, seen: list[tuple[int, str]]) -> None:
         for row in subscriber:
             seen.append((row.sequence, row.type))
             if row.type == "session_stopped":
-                return
+                break
+        # What the stop leaves in the transcript comes right behind it.
+        seen += [(row.sequence, row.type) for row in subscriber.read(timeout=1)]
 
 
 def main() -> None:

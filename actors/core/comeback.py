@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from ..errors import SessionInputQueueFullError
 from ..model.ids import QUEUE_ENTRY_PREFIX, TURN_PREFIX
@@ -20,7 +19,7 @@ from . import busy_input
 from .effects import ArmTimer, Commit, DisarmTimer, Effects, Report, RestartAgent, WriteMeta
 from .inputs import AgentExited, TimerFired
 from .markers import marker, queue_evidence
-from .restarts import RestartDecision, decide_restart, end_of
+from .restarts import RestartDecision, decide_restart, end_of, restart_marker
 from .state import CutTurn, SessionState, mint, transition
 
 RESTART_TIMER = "restart"
@@ -60,18 +59,12 @@ def came_back(state: SessionState, now: datetime) -> Step:
     cut, exited = state.cut, state.exit
     state = replace(state, restarting=False, exit=None, cut=None, dying="")
     state, fresh = mint(state, TURN_PREFIX)
-    evidence: dict[str, Any] = {
-        "stop_reason": str(StopReason.AGENT_CRASHED),
-        "restart_count": len(state.restart_moments),
-    }
-    if exited is not None and exited.failure is not None:
-        evidence["failure_kind"] = str(exited.failure.kind)
-    note = marker(
-        MarkerKind.SESSION_RECOVERED,
-        "Session recovered after agent restart.",
+    note = restart_marker(
         turn_id=cut.turn_id if cut else fresh,
         now=now,
-        evidence=evidence,
+        restart_count=len(state.restart_moments),
+        stop_reason=StopReason.AGENT_CRASHED,
+        failure_kind=exited.failure.kind if exited and exited.failure else "",
     )
     recovered = Commit((note,), deliver=False)
     if cut is None or not state.restart.replay_interrupted:

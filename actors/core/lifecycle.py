@@ -50,6 +50,7 @@ from .pump import stream_closed
 from .restarts import RestartDecision, Verdict
 from .state import SessionState, mint, transition, with_meta
 from .stop import classify_stop, failed_start_reason, merge_cause
+from .stop_markers import marker_for
 from .turn import Step, close, next_input, not_active
 
 DRAIN_TIMER = "drain"
@@ -256,9 +257,13 @@ def finalize(state: SessionState, now: datetime) -> Step:
         stopped = msgspec.structs.replace(
             stopped, error=failed.summary, text=exited.stderr, failure=failed
         )
+    events.append(stopped)
+    note = marker_for(stopped, now)
+    if note is not None:
+        events.append(note)
     final = replace(state.meta, state=State.STOPPED, updated_at=now)
     state = replace(state, finalizing=True)
-    return state, (Commit((*events, stopped), durable=True), Finalize(final))
+    return state, (Commit(tuple(events), durable=True), Finalize(final))
 
 
 def finalized(state: SessionState, input: Finalized, now: datetime) -> Step:

@@ -22,6 +22,7 @@ from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerA
 from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
 from .markers import marker, queue_evidence
 from .state import SessionState, Turn, TurnPhase, mint
+from .stop_markers import marker_for
 from .turn import Step, close
 
 DURABLE_TYPES = frozenset(
@@ -54,7 +55,7 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
             state = replace(state, dying=_fatal_detail(event))
             break
     state, settled = _settle_approvals(replace(state, turn=turn), events)
-    effects.extend((*_commits(events), *settled))
+    effects.extend((*_commits(events), *_markers(events, turn, now), *settled))
     if boundary and not turn.terminal:
         state, steering = _steer_at_boundary(state, turn, now)
         effects.extend(steering)
@@ -118,6 +119,13 @@ def _commits(events: Iterable[AgentEvent]) -> list[Commit]:
             runs.append((durable, []))
         runs[-1][1].append(event)
     return [Commit(tuple(run), durable=durable) for durable, run in runs]
+
+
+def _markers(events: Iterable[AgentEvent], turn: Turn, now: datetime) -> list[Commit]:
+    """What an ``error`` leaves in the transcript, right behind it (02 13)."""
+    cancelled = turn.cancel_requested
+    notes = (marker_for(event, now, turn_cancelled=cancelled) for event in events)
+    return [Commit((note,), deliver=False) for note in notes if note is not None]
 
 
 def _is_decided(event: AgentEvent) -> bool:

@@ -37,7 +37,8 @@ from ..session.live import LiveSession
 from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
 from ..session.ports import SessionPorts
-from ..session.startup import StartPlan, restart_agent
+from ..session.restart import restart_agent
+from ..session.startup import StartPlan
 from .daemon import calls_address
 from .options import ManagerOptions
 from .registry import Registry

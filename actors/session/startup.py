@@ -28,9 +28,7 @@ import gevent
 from ...storage.home import HomeStore
 from ...storage.session_store import SessionStore
 from ...transport.acp.failures import (
-    classified_failure,
     failure_from_error,
-    is_load_session_resource_missing,
     make_failure,
 )
 from ...transport.agent.context import CallContext
@@ -182,7 +180,7 @@ def start_agent(launch: Launch) -> None:
     """
     live, plan = _live(launch), launch.plan
     try:
-        live.ports.process = live.ports.driver.start(launch.context, _start_opts(plan))
+        live.ports.process = live.ports.driver.start(launch.context, start_opts(plan))
     except AgentNotAvailableError as error:
         hint = f"; install it with `{plan.agent.install_hint}`" if plan.agent.install_hint else ""
         raise AgentNotAvailableError(f"{error}{hint}", agent_name=plan.agent.name) from error
@@ -190,7 +188,7 @@ def start_agent(launch: Launch) -> None:
         raise
     except Exception as error:
         restore = None if plan.resumed is None else replace(plan.resumed, updated_at=_now(live))
-        failure = _failure(error)
+        failure = failure_of(error)
         live.ask(lambda ask: AgentStartFailed(ask, failure, restore)).get(
             timeout=3 * LIFECYCLE_TIMEOUT
         )
@@ -222,53 +220,11 @@ def activate(launch: Launch) -> None:
         )
     ).get(timeout=LIFECYCLE_TIMEOUT)
     live.ports.meta_writer.flush().get(timeout=LIFECYCLE_TIMEOUT)
-    _watch(live, process)
+    watch_exit(live, process)
 
 
-def restart_agent(plan: StartPlan, live: LiveSession) -> None:
-    """Start the agent of a session that lives on (01 9.6); what came of it is an input.
-
-    Where the agent no longer has its session, a fresh one is opened under the same id.
-    """
-    meta = replace(plan.meta, acp_session_id=live.state.meta.acp_session_id)
-    try:
-        process = _start_or_open_afresh(live, replace(plan, meta=meta))
-    except Exception as error:
-        live.tell(AgentStartFailed(0, _failure(error)))
-        return
-    if live.state.finalizing:
-        live.ports.driver.stop(CallContext.after(2 * LIFECYCLE_TIMEOUT), process)
-        return
-    live.ports.process = process
-    live.tell(
-        AgentStarted(
-            0,
-            process.session_id,
-            process.caps_snapshot(),
-            process.pid,
-            process.started_at,
-            bool(meta.acp_session_id),
-        )
-    )
-    _watch(live, process)
-
-
-def _start_or_open_afresh(live: LiveSession, plan: StartPlan) -> AgentProcess:
-    driver, context = live.ports.driver, CallContext.after(None)
-    try:
-        return driver.start(context, _start_opts(plan))
-    except Exception as error:
-        if not plan.meta.acp_session_id or not is_load_session_resource_missing(error):
-            raise
-    live.ports.logger.info(
-        'session.resume.load_session_missing_fallback session_id="%s"', plan.meta.id
-    )
-    return driver.start(
-        context, _start_opts(replace(plan, meta=replace(plan.meta, acp_session_id="")))
-    )
-
-
-def _watch(live: LiveSession, process: AgentProcess) -> None:
+def watch_exit(live: LiveSession, process: AgentProcess) -> None:
+    """From here on the session hears of facts outside a turn, and of the end of its agent."""
     process.on_event = lambda events: live.tell(AgentEventsArrived("", events), Lane.EXEMPT)
     process.done.rawlink(lambda _: gevent.spawn(_exited, live, process))
 
@@ -298,7 +254,8 @@ def _initial_state(plan: StartPlan, store: SessionStore) -> SessionState:
     )
 
 
-def _start_opts(plan: StartPlan) -> StartOpts:
+def start_opts(plan: StartPlan) -> StartOpts:
+    """What the driver is told (01 7.11)."""
     mode = plan.meta.effective_permissions or PermissionMode.APPROVE_READS
     return StartOpts(
         agent_name=plan.agent.name,
@@ -315,7 +272,8 @@ def _start_opts(plan: StartPlan) -> StartOpts:
     )
 
 
-def _failure(error: Exception) -> SessionFailure:
+def failure_of(error: Exception) -> SessionFailure:
+    """The typed failure of a start (01 7.13)."""
     known = classified_failure(error)
     if known is not None:
         return known

@@ -94,7 +94,12 @@ def test_9_4_stop_exit_finalize(active, kinds, events_of):
     assert effects[1] == fx.StopAgent(StopCause.USER_REQUESTED, 3)
     assert active.state.meta.state is State.STOPPING
     effects = active.feed(inputs.AgentExited())
-    assert [event.type for event in events_of(effects)] == ["session_stopped"]
+    stopped, note = events_of(effects)
+    assert (stopped.type, note.title) == (
+        "session_stopped",
+        "transcript_marker.prompt_interrupted",
+    )
+    assert stopped.turn_id == note.turn_id
     final = finalize_of(effects).meta
     assert (final.state, final.stop_reason) == (State.STOPPED, StopReason.USER_CANCELED)
     assert active.feed(inputs.AgentExited()) == ()
@@ -165,7 +170,8 @@ def test_9_5_an_exit_with_an_error_is_a_crash(active, events_of):
     effects = active.feed(EXIT)
     final = finalize_of(effects).meta
     assert final.stop_reason is StopReason.AGENT_CRASHED
-    error, stopped = events_of(effects)
+    error, stopped, note = events_of(effects)
+    assert note.title == "transcript_marker.provider_failure"
     assert (error.type, error.text, error.failure) == ("error", "log", EXIT.failure)
     assert (stopped.type, stopped.failure) == ("session_stopped", EXIT.failure)
     assert final.liveness is not None

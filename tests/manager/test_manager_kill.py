@@ -39,7 +39,8 @@ def test_kill_9_of_the_agent_during_a_turn(manager, workspace, read_turn, check_
             info = manager.status(session.id)
             assert (info.state, info.stop_reason) == (State.STOPPED, StopReason.AGENT_CRASHED)
             stored = manager.events(session.id, turn_id=stream.turn_id)
-            assert [row.event.text for row in stored[1:]] == [event.text for event in seen]
+            told = [r.event.text for r in stored if r.type != "transcript_marker.created"]
+            assert told[1:] == [event.text for event in seen]
             session = manager.resume(session.id)
         read_turn(session, session.prompt("@@say still here"))
         session.stop()
@@ -91,7 +92,8 @@ class Tail(threading.Thread):
             for row in subscriber:
                 self.rows.append(row)
                 if row.type == "session_stopped":
-                    return
+                    break
+            self.rows += subscriber.read(timeout=5)
 
 
 @pytest.mark.timeout(180)

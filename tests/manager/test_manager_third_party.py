@@ -57,4 +57,5 @@ def test_stop_and_a_resume_the_agent_does_not_offer(echo_manager, workspace, che
     assert caught.value.failure.kind is FailureKind.LOAD_SESSION
     assert echo_manager.status(session.id).state is State.STOPPED
     assert echo_manager.events(session.id)[: len(rows)] == rows
-    assert check_gap_free(rows) == ["user_message", "agent_message", "done", "session_stopped"]
+    types = check_gap_free(rows)
+    assert types[:4] == ["user_message", "agent_message", "done", "session_stopped"]

@@ -15,6 +15,7 @@ TOLD = {
     "demo.py": ["You steered me", "kill -9", "reason agent_crashed", "I am back, and I remember"],
     "embed_asyncio.py": ["[first]", "[second]", "events:"],
     "one_session.py": ["[allowed:", "[done]", "The transcript, from the store:", "assistant:"],
+    "supervised_fleet.py": ["12 of 12 workers are running", "none lost", "The fleet has stopped."],
     "two_subscribers.py": ["early:", "late:", "as stored: True"],
 }
 """What each example must have printed."""

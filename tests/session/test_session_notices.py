@@ -37,6 +37,7 @@ def test_19_created_events_stopped_in_order(play):
         ("agent_message", "hi"),
         ("done", ""),
         ("session_stopped", ""),
+        ("transcript_marker.created", "Session interrupted by operator."),
         ("stopped", "stopped"),
     ]
 

@@ -1,0 +1,61 @@
+"""Starts the agent of a session again while the session lives on (01 9.6, DESIGN 5.9)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...transport.acp.failures import is_load_session_resource_missing
+from ...transport.agent.context import CallContext
+from ...transport.agent.protocol import AgentProcess
+from ..core.inputs import AgentStarted, AgentStartFailed
+from ..errors import AgentDoesNotSupportSessionError, error_is
+from ..model.settings import LIFECYCLE_TIMEOUT
+from .live import LiveSession
+from .startup import StartPlan, failure_of, start_opts, watch_exit
+
+
+def restart_agent(plan: StartPlan, live: LiveSession) -> None:
+    """Start the agent of a session that lives on (01 9.6); what came of it is an input.
+
+    Where the agent no longer has its session, or can not restore any, a fresh one is opened under
+    the same id.
+    """
+    meta = replace(plan.meta, acp_session_id=live.state.meta.acp_session_id)
+    try:
+        process = _start_or_open_afresh(live, replace(plan, meta=meta))
+    except Exception as error:
+        live.tell(AgentStartFailed(0, failure_of(error)))
+        return
+    if live.state.finalizing:
+        live.ports.driver.stop(CallContext.after(2 * LIFECYCLE_TIMEOUT), process)
+        return
+    live.ports.process = process
+    live.tell(
+        AgentStarted(
+            0,
+            process.session_id,
+            process.caps_snapshot(),
+            process.pid,
+            process.started_at,
+            bool(meta.acp_session_id),
+        )
+    )
+    watch_exit(live, process)
+
+
+def _start_or_open_afresh(live: LiveSession, plan: StartPlan) -> AgentProcess:
+    driver, context = live.ports.driver, CallContext.after(None)
+    try:
+        return driver.start(context, start_opts(plan))
+    except Exception as error:
+        lost = is_load_session_resource_missing(error)
+        if not plan.meta.acp_session_id or not (
+            lost or error_is(error, AgentDoesNotSupportSessionError)
+        ):
+            raise
+    live.ports.logger.info(
+        'session.resume.load_session_missing_fallback session_id="%s"', plan.meta.id
+    )
+    return driver.start(
+        context, start_opts(replace(plan, meta=replace(plan.meta, acp_session_id="")))
+    )
