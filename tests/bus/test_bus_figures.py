@@ -157,6 +157,8 @@ class LossyWire:
         self.address = f"ipc://{directory}/wire"
         self.endpoints = Endpoints(self.address, runtime.publisher.endpoints.control)
         self.context: zmq.Context[Any] = zmq.Context()
+        self.dropped = 0
+        self.idle = threading.Event()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._carry, daemon=True)
         self.thread.start()
@@ -168,11 +170,14 @@ class LossyWire:
         outward = self._bind()
         held: bytes | None = None
         while not self.stopped.is_set():
-            if not inward.poll(20):
+            if not inward.poll(0):
+                self.idle.set()
+                inward.poll(20)
                 continue
             frame = inward.recv()
             chance = self.random.random()
             if chance < 0.10:
+                self.dropped += 1
                 continue
             if 0.10 <= chance < 0.20 and held is None:
                 held = frame
@@ -204,6 +209,11 @@ class LossyWire:
         self.context.destroy(linger=0)
 
 
+def one_frame_each(runtime: Any, count: int) -> None:
+    for row in runtime.source.add("a", count):
+        runtime.publisher.publish("a", [row])
+
+
 def lossy_run(home: Path, runtimes: Callable[..., Any], seed: int) -> None:
     """1,000 events over a lossy wire, with one restart of the runtime."""
     rng = random.Random(seed)
@@ -217,7 +227,9 @@ def lossy_run(home: Path, runtimes: Callable[..., Any], seed: int) -> None:
     left, restart_at = 1000, rng.randint(100, 900)
     while left:
         count = min(rng.randint(1, 30), left)
-        runtime.add("a", count)
+        wire.idle.clear()
+        runtime.hub.call(one_frame_each, runtime, count)
+        wire.idle.wait(1.0)
         left -= count
         if left < restart_at:
             restart_at = -1
@@ -228,6 +240,7 @@ def lossy_run(home: Path, runtimes: Callable[..., Any], seed: int) -> None:
     wire.stop()
     runtime.stop()
     assert found == list(range(1, 1001)), f"seed {seed}"
+    assert wire.dropped > 20, f"seed {seed}: the wire lost next to nothing"
 
 
 def test_lossy_wires_and_a_restart_lose_nothing(
@@ -348,6 +361,7 @@ def hostile(publisher: Process, subscriptions: int, connections: int, garbage: i
     context: zmq.Context[Any] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 5000)
     before = most = publisher("memory")
+    kept: list[Any] = []
     try:
         flood = context.socket(zmq.SUB)
         flood.setsockopt(zmq.SNDHWM, 0)
@@ -372,6 +386,7 @@ def hostile(publisher: Process, subscriptions: int, connections: int, garbage: i
             for number in range(connections // 2):
                 sock = context.socket(kind)
                 sock.connect(address)
+                kept.append(sock)
                 if number % 2:
                     sock.close(linger=0)
         oversized = context.socket(zmq.DEALER)
