@@ -27,10 +27,7 @@ import gevent
 
 from ...storage.home import HomeStore
 from ...storage.session_store import SessionStore
-from ...transport.acp.failures import (
-    failure_from_error,
-    make_failure,
-)
+from ...transport.acp.failures import classified_failure, failure_from_error, make_failure
 from ...transport.agent.context import CallContext
 from ...transport.agent.protocol import AgentProcess, StartOpts
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE, load
