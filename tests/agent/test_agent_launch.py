@@ -289,6 +289,41 @@ def test_strays_are_found_by_their_token_alone():
         other.wait()
 
 
+def test_a_stray_that_is_just_starting_a_program_is_looked_at_again(monkeypatch):
+    """While a program is loaded its process has no environment to be known by."""
+    token = "t" + os.urandom(8).hex()
+    stray = subprocess.Popen(["sleep", "300"], env={**CLEAN, START_VARIABLE: token})
+    read, seen = groups._token_of, []
+
+    def blind_at_first(pid):
+        if pid == stray.pid:
+            seen.append(pid)
+            if len(seen) <= 3:
+                return None
+        return read(pid)
+
+    monkeypatch.setattr(groups, "_token_of", blind_at_first)
+    try:
+        assert kill_strays({token}) == {token: [stray.pid]}
+        assert len(seen) > 3
+    finally:
+        stray.kill()
+        stray.wait()
+
+
+def test_a_young_process_without_any_environment_is_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr(groups, "EXEC_LOOKS_MAX", 2)
+    bare = subprocess.Popen(["/bin/sleep", "300"], env={})
+    try:
+        assert kill_strays({"t-nobody"}) == {}
+        assert bare.poll() is None
+        assert groups._is_young(bare.pid)
+        assert not groups._is_young(1 << 22)
+    finally:
+        bare.kill()
+        bare.wait()
+
+
 def test_many_agents_that_end_together_are_one_look_or_two():
     looks = []
 

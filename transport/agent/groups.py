@@ -20,6 +20,7 @@ YOUNG_S = 10.0
 EXEC_LOOKS_MAX = 100
 EXEC_PAUSE_S = 0.005
 """A young process without an environment is looked at again so often, with this pause."""
+_KERNEL_THREAD = 0x00200000
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MARK = re.compile(rb"(?:^|\0)" + START_VARIABLE.encode() + rb"=([^\0]*)")
 
@@ -110,12 +111,14 @@ def _token_of(pid: int) -> str | None:
 
 
 def _is_young(pid: int) -> bool:
-    """Whether a process, no zombie, was made so recently that it may be starting a program."""
+    """Whether a process, no zombie and none of the kernel's, was made so recently that it may be starting a program."""
     with contextlib.suppress(OSError), open(f"{PROC}/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
         with open(f"{PROC}/uptime", "rb") as clock:
             now = float(clock.read().split()[0])
-        return fields[0] not in (b"Z", b"X") and now - int(fields[19]) / _TICKS < YOUNG_S
+        if fields[0] in (b"Z", b"X") or int(fields[6]) & _KERNEL_THREAD:
+            return False
+        return now - int(fields[19]) / _TICKS < YOUNG_S
     return False
 
 
