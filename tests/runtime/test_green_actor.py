@@ -155,7 +155,8 @@ def test_proxy_calls_attributes_and_nested_ones(car):
     with pytest.raises(AttributeError):
         proxy.no_such_thing  # noqa: B018
     proxy.drive.defer(1)
-    proxy.stop().get()
+    proxy.stop().get()  # it has told itself to stop
+    assert car.actor_stopped.wait(10)
     with pytest.raises(ActorDeadError):
         car.proxy()
 
