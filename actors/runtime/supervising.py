@@ -206,11 +206,8 @@ class Supervising(GreenActor):
         try:
             ref = launch(child.spec, self._extra_args(), self._clock)
         except ChildStartError as error:
-            self.on_report(
-                SupervisorReport(
-                    ReportContext.START_ERROR, child.spec.id, None, None, error.__cause__
-                )
-            )
+            context, cause = ReportContext.START_ERROR, error.__cause__
+            self.on_report(SupervisorReport(context, child.spec.id, None, None, cause))
             raise
         child.ended()
         if ref is not None:
@@ -235,11 +232,8 @@ class Supervising(GreenActor):
         down = ending.wait()
         if down is None or down.reason is DownReason.CRASHED:
             reason, error = (None, None) if down is None else (down.reason, down.error)
-            self.on_report(
-                SupervisorReport(
-                    ReportContext.SHUTDOWN_ERROR, child.spec.id, child.ref, reason, error
-                )
-            )
+            context = ReportContext.SHUTDOWN_ERROR
+            self.on_report(SupervisorReport(context, child.spec.id, child.ref, reason, error))
 
     def _on_down(self, child: Child, down: Down) -> None:
         verdict = judge(child.spec.restart, down.reason.normal)
