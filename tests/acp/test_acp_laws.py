@@ -203,7 +203,7 @@ def act(peer, action, value, turns, keys):
             peer.do(client.receive_eof("gone"))
 
 
-@settings(RELAXED, max_examples=300)
+@settings(RELAXED, max_examples=200)
 @given(ACTIONS)
 def test_in_every_schedule_each_turn_ends_once_and_keeps_to_itself(make_peer, actions):
     peer = make_peer().started({"_meta": {"steering": {"supported": True}}})
@@ -307,7 +307,7 @@ MESSAGES = st.fixed_dictionaries(
 )
 
 
-@settings(RELAXED, max_examples=200)
+@settings(RELAXED, max_examples=100)
 @given(st.sampled_from(["starting", "loading", "idle", "turn"]), st.lists(MESSAGES, max_size=8))
 def test_no_message_in_any_state_raises(make_peer, state, messages):
     peer = make_peer(resume_session_id=SESSION if state == "loading" else "")

@@ -103,7 +103,7 @@ def act(peer, action, value, turns):
             peer.do(client.stop_requested())
 
 
-@settings(RELAXED, max_examples=300)
+@settings(RELAXED, max_examples=200)
 @given(ACTIONS)
 def test_in_every_schedule_each_turn_ends_once(make_v2_peer, actions):
     peer = make_v2_peer().started({"_meta": {"steering": {"supported": True}}})
@@ -152,7 +152,7 @@ def check_order(outputs, known):
             assert (event.turn_id, event.tool_call_id) in announced
 
 
-@settings(RELAXED, max_examples=60)
+@settings(RELAXED, max_examples=30)
 @given(st.lists(UPDATES, max_size=12), st.integers(0, 12), st.integers(1, 200))
 def test_however_it_is_read_the_same_happens(make_v2_peer, updates, answered, size):
     lines = []
