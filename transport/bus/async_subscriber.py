@@ -55,12 +55,8 @@ class AsyncSubscriber(Following):
 
     async def read(self, timeout: float | None = None) -> list[SessionEvent]:
         """The events that are there, after waiting for the first as :meth:`next` does."""
-        events: list[SessionEvent] = []
         event = await self.next(timeout)
-        while event is not None:
-            events.append(event)
-            event = self._follower.take()
-        return events
+        return [] if event is None else [event, *self._follower.take_all()]
 
     async def __aiter__(self) -> AsyncIterator[SessionEvent]:
         while not self._closed and self._owner == os.getpid():

@@ -23,8 +23,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 from ...actors.model.event import SessionEvent
 from .catchup import HeadsReply, RowsReply
@@ -32,6 +30,7 @@ from .errors import BusProtocolError
 from .fields import Head
 from .frames import Heartbeat, RowsFrame, Run, runs_of
 from .positions import Lag, Position, encode_cursor
+from .tracks import Phase, Track
 from .wanted import HeadsWanted, RowsWanted, check_page, start_of
 
 HELD_BYTES_MAX = 8 * 1024 * 1024
@@ -40,36 +39,6 @@ LAGS_MAX = 1000
 """Lags kept until they are looked at; older ones are only counted."""
 RESETS_IN_A_ROW_MAX = 8
 """Resets of one session without reaching its head; more is a store that contradicts itself."""
-
-
-class Phase(StrEnum):
-    """What the machine does about one session."""
-
-    SYNCING = "syncing"
-    LIVE = "live"
-    LAGGING = "lagging"
-    FENCED = "fenced"
-
-
-@dataclass(slots=True)
-class _Track:
-    """One session; ``epoch`` and ``sequence`` are of the last row queued for the caller."""
-
-    epoch: int = 0
-    sequence: int = 0
-    confirmed: int = 0
-    """The epoch in which the store is known to hold that position."""
-    phase: Phase = Phase.SYNCING
-    held: deque[bytes] = field(default_factory=deque)
-    asked: int = 0
-    """How many of the held frames had arrived when the store was asked last."""
-    dropped: bool = False
-    """A frame was let go since the store was asked last."""
-    resets_in_a_row: int = 0
-
-    @property
-    def position(self) -> Position:
-        return self.epoch, self.sequence
 
 
 class CursorMachine:
@@ -99,7 +68,7 @@ class CursorMachine:
         self.synced = False
         """Whether the store has been heard once."""
         self._from_now = from_now
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[str, Track] = {}
         self._needs: dict[str, None] = {}
         self._taken: dict[str, Position] = {}
         self._ready: deque[tuple[str, Position, Run | None]] = deque()
@@ -110,7 +79,7 @@ class CursorMachine:
         self._frames = 0
         for name, (epoch, sequence) in (positions or {}).items():
             if session_id in (None, name):
-                self._tracks[name] = _Track(epoch, sequence, epoch)
+                self._tracks[name] = Track(epoch, sequence, epoch)
                 self._taken[name] = (epoch, sequence)
 
     def wants(self) -> HeadsWanted | RowsWanted | None:
@@ -145,6 +114,17 @@ class CursorMachine:
             self._taken[session_id] = (event.epoch, event.sequence)
             return event
         return None
+
+    def take_all(self) -> list[SessionEvent]:
+        """All rows that :meth:`take` would hand out now."""
+        events: list[SessionEvent] = []
+        while self._ready:
+            session_id, position, run = self._ready.popleft()
+            if run is not None:
+                events += run.events[self._index :] if self._index else run.events
+                position, self._index = (run.epoch, run.last), 0
+            self._taken[session_id] = position
+        return events
 
     def cursor(self) -> str:
         """Everything after what :meth:`take` handed out, of what is followed."""
@@ -237,10 +217,10 @@ class CursorMachine:
             track.resets_in_a_row = 0
             self._drain(wanted.session_id, track)
 
-    def _track(self, session_id: str) -> _Track:
+    def _track(self, session_id: str) -> Track:
         track = self._tracks.get(session_id)
         if track is None:
-            track = self._tracks[session_id] = _Track()
+            track = self._tracks[session_id] = Track()
             # Nothing of it was handed out, so its first row can be taken as it comes.
             track.phase = Phase.LIVE if self.synced else Phase.SYNCING
         return track
@@ -260,7 +240,7 @@ class CursorMachine:
                 if same:
                     self._note_lag(head.session_id, track)
 
-    def _take_live(self, session_id: str, track: _Track, body: bytes) -> bool:
+    def _take_live(self, session_id: str, track: Track, body: bytes) -> bool:
         """Queue a frame's rows; whether the store has to be asked for what they do not follow."""
         phase = self._advance(session_id, track, body)
         if phase is not Phase.LIVE:
@@ -272,11 +252,11 @@ class CursorMachine:
             self._note_lag(session_id, track)
         return True
 
-    def _note_lag(self, session_id: str, track: _Track) -> None:
+    def _note_lag(self, session_id: str, track: Track) -> None:
         self.lagged += 1
         self.lags.append(Lag(session_id, track.epoch, track.sequence))
 
-    def _advance(self, session_id: str, track: _Track, body: bytes) -> Phase:
+    def _advance(self, session_id: str, track: Track, body: bytes) -> Phase:
         """Queue what continues the session; LIVE when nothing of the body is left to wait for."""
         try:
             runs = runs_of(session_id, body)
@@ -290,7 +270,7 @@ class CursorMachine:
                 return phase
         return Phase.LIVE
 
-    def _step(self, session_id: str, track: _Track, run: Run) -> Phase:
+    def _step(self, session_id: str, track: Track, run: Run) -> Phase:
         if run.epoch < track.confirmed:
             return Phase.LIVE
         if run.epoch > track.confirmed:
@@ -305,11 +285,11 @@ class CursorMachine:
             self._queue(session_id, track, Run(run.epoch, run.first + had, run.events[had:]))
         return Phase.LIVE
 
-    def _queue(self, session_id: str, track: _Track, run: Run) -> None:
+    def _queue(self, session_id: str, track: Track, run: Run) -> None:
         self._ready.append((session_id, track.position, run))
         track.epoch, track.sequence = run.epoch, run.last
 
-    def _hold(self, track: _Track, body: bytes) -> None:
+    def _hold(self, track: Track, body: bytes) -> None:
         if self._held_bytes + len(body) > HELD_BYTES_MAX:
             self._let_go(track, len(track.held))
             track.dropped = True
@@ -317,12 +297,12 @@ class CursorMachine:
             track.held.append(body)
             self._held_bytes += len(body)
 
-    def _let_go(self, track: _Track, count: int) -> None:
+    def _let_go(self, track: Track, count: int) -> None:
         for _ in range(count):
             self._held_bytes -= len(track.held.popleft())
         track.asked = max(track.asked - count, 0)
 
-    def _drain(self, session_id: str, track: _Track) -> None:
+    def _drain(self, session_id: str, track: Track) -> None:
         """The store was read to its end: join the frames that arrived meanwhile."""
         phase = Phase.LIVE
         while track.held:

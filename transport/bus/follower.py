@@ -94,6 +94,13 @@ class Follower:
                 event = self.machine.take()
         return event
 
+    def take_all(self) -> list[SessionEvent]:
+        """All events that are there for the caller."""
+        events = self.machine.take_all()
+        if self._shown is not None:
+            return [event for event in events if self._shown.shows(event)]
+        return events
+
     def begin(self, deadline: float = math.inf) -> float:
         """Ask what is to be asked; seconds until there is something to do without an arrival."""
         now = time.monotonic()
@@ -117,6 +124,9 @@ class Follower:
         """
         self._take_frames()
         self._take_replies()
+        if self._asked is None and time.monotonic() >= self._ask_at:
+            # Now, so that the store is read while the caller looks at what there is.
+            self._ask(time.monotonic())
         while self.machine.lags:
             lag = self.machine.lags.popleft()
             if self._on_lag is not None:

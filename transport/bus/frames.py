@@ -17,7 +17,7 @@ from typing import TypeAlias
 import cbor2
 
 from ...actors.model.event import SessionEvent
-from ...storage.format.rows import decode_rows
+from .arrived import arrived_events
 from .errors import BusProtocolError
 from .fields import VERSION, Head, heads_of, number_of, plain_heads, session_id_of, versioned
 
@@ -120,10 +120,7 @@ def runs_of(session_id: str, body: bytes) -> tuple[Run, ...]:
 
     :raises BusProtocolError: they are no rows, none at all, or not all of ``session_id``.
     """
-    try:
-        events = decode_rows(body)
-    except Exception as error:  # whatever a decoder makes of garbage, it is garbage
-        raise BusProtocolError(f"rows: {error}") from error
+    events = arrived_events(body)
     if not events:
         raise BusProtocolError("rows: none")
     starts = [0]

@@ -51,12 +51,8 @@ class Subscriber(Following):
 
     def read(self, timeout: float | None = None) -> list[SessionEvent]:
         """The events that are there, after waiting for the first as :meth:`next` does."""
-        events: list[SessionEvent] = []
         event = self.next(timeout)
-        while event is not None:
-            events.append(event)
-            event = self._follower.take()
-        return events
+        return [] if event is None else [event, *self._follower.take_all()]
 
     def run(self, callback: Callable[[SessionEvent], object]) -> None:
         """Call ``callback`` with each event, here, until the subscriber is closed.
