@@ -260,7 +260,7 @@ def test_what_left_the_group_is_found_and_killed(stage, caplog):
     stray = int(stage.prompt(process, "x").take()[0].text)
     assert os.getpgid(stray) != process.pid
     stage.stop(process)
-    assert not is_running(stray)
+    until(lambda: not is_running(stray))
     assert f"[{stray}]" in caplog.text
 
 

@@ -111,7 +111,10 @@ def _token_of(pid: int) -> str | None:
 
 
 def _is_young(pid: int) -> bool:
-    """Whether a process, no zombie and none of the kernel's, was made so recently that it may be starting a program."""
+    """Whether a process was made so recently that it may just be starting a program.
+
+    Zombies and threads of the kernel never do.
+    """
     with contextlib.suppress(OSError), open(f"{PROC}/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
         with open(f"{PROC}/uptime", "rb") as clock:
