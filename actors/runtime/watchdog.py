@@ -34,8 +34,8 @@ BEATS_PER_BLOCK = 5
 """How often the loop gives a sign of life, and the watcher looks, within that time."""
 
 LATE_MAX = 3.0
-"""Intervals that one look counts at most: a watcher that wakes later was itself kept from running,
-by a suspended process or a busy machine."""
+"""A watcher that wakes later than so many intervals was itself kept from running, by a suspended
+process or a busy machine: it looks a second time before it reports."""
 
 STACK_LINES_MAX = 200
 """Lines of a stack that are kept, the innermost."""
@@ -125,17 +125,20 @@ class Watchdog:
         self._beats += 1
 
     def _watch(self) -> None:
-        seen, looked, blocked_s, told = self._beats, monotonic(), 0.0, False
-        while not self._over.wait(self._interval_s) and not self._hub.closed:
+        seen, seen_at, looked = self._beats, monotonic(), monotonic()
+        told = doubtful = False
+        while not self._over.wait(self._interval_s / (BEATS_PER_BLOCK if doubtful else 1)):
+            if self._hub.closed:
+                return
             now = monotonic()
-            if self._beats != seen:
-                seen, blocked_s, told = self._beats, 0.0, False
-            else:
-                blocked_s += min(now - looked, LATE_MAX * self._interval_s)
-                if blocked_s >= self.block_s and not told:
-                    told = True
-                    self._report(blocked_s)
+            # After a pause of its own the watcher lets the loop show that it has been paused too.
+            doubtful = not doubtful and now - looked > LATE_MAX * self._interval_s
             looked = now
+            if self._beats != seen:
+                seen, seen_at, told = self._beats, now, False
+            elif now - seen_at >= self.block_s and not told and not doubtful:
+                told = True
+                self._report(now - seen_at)
 
     def _report(self, blocked_s: float) -> None:
         frame = sys._current_frames().get(self._hub.thread_ident)
