@@ -84,6 +84,7 @@ class CommitLog:
         self._acks = Acknowledgements()
         self._sync_due: float | None = None
         self._unsynced = False
+        self._synced_end = self._syncing_end = segment.end
         self._closing = False
         self._pid = os.getpid()
         self.error: StorageError | None = None
@@ -222,7 +223,7 @@ class CommitLog:
             return
         reach(FailPoint.LOG_WRITE)
         try:
-            self._segment.append([_record_of(batch)])
+            self._segment.append([_record_of(batch, self._synced_end)])
         except StorageError as error:
             # What these lanes have written before is told before this failure of theirs.
             self._sync_all()
@@ -243,6 +244,7 @@ class CommitLog:
         self._sync_all()
         self._segment.close()
         self._segment = following
+        self._synced_end = following.end
         self._sink.checkpoint()
 
     def _begin_sync(self) -> bool:
@@ -258,6 +260,7 @@ class CommitLog:
 
     def _note_sync(self) -> list[Submit]:
         self.syncs += 1
+        self._syncing_end = self._segment.end
         self._unsynced = False
         self._sync_due = None
         return self._acks.begin_sync()
@@ -283,6 +286,7 @@ class CommitLog:
             self._unsynced = False
             self._sync_due = None
         else:
+            self._synced_end = self._syncing_end
             reach(FailPoint.LOG_SYNCED)
         kept, failed = self._acks.end_sync(result)
         self._keep(kept)
@@ -303,9 +307,9 @@ class CommitLog:
             self._post(lambda: _tell(outcomes))
 
 
-def _record_of(batch: Sequence[Submit]) -> bytes:
+def _record_of(batch: Sequence[Submit], synced: int) -> bytes:
     return encode_commit(
-        [(stream.name, payload) for submit in batch for stream, payload in submit.parts]
+        [(stream.name, payload) for submit in batch for stream, payload in submit.parts], synced
     )
 
 

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..actors.errors import StorageError, StoreCorruptError, StoreValidationError
-from .files import FileSystem
+from .files import File, FileSystem
 from .format.cbor_items import read_unsigned
-from .format.commits import decode_commit
+from .format.commits import SYNCED, decode_commit, synced_mark
+from .format.records import FRAME_BYTES, MARK, record_at
 from .journal import Journal, RecoveryReport, open_journal, read_journal
 from .layout import LOG, Layout, stream_owner
 from .segmented_journal import SegmentedJournal
@@ -136,6 +137,8 @@ class _Begins:
     def visit(self, parts: list[tuple[str, bytes]]) -> None:
         self._report.commits += 1
         for stream, payload in parts:
+            if stream == SYNCED:
+                continue
             number = record_number(payload)
             if number <= self._last.get(stream, 0) or stream not in self.positions:
                 self.positions[stream] = self._position
@@ -158,6 +161,8 @@ class _Copies:
 
     def visit(self, parts: list[tuple[str, bytes]]) -> None:
         for stream, payload in parts:
+            if stream == SYNCED:
+                continue
             old = self._position < self._begins[stream]
             self._position += 1
             if stream in self._report.failed:
@@ -197,17 +202,59 @@ def _read_segment(
     visit: Callable[[list[tuple[str, bytes]]], None],
     report: ReplayReport | None = None,
 ) -> None:
-    file, found = read_journal(
-        fs,
-        layout.segment(number),
-        kind=LOG,
-        name="",
-        replay=lambda _, payload: visit(decode_commit(payload)),
-    )
-    file.close()
-    if found.damage is not None:
+    try:
+        file, found = read_journal(
+            fs,
+            layout.segment(number),
+            kind=LOG,
+            name="",
+            replay=lambda _, payload: visit(decode_commit(payload)),
+        )
+    except StoreCorruptError as error:
+        torn = 0 if error.foreign or error.offset else _unbegun(fs, layout.segment(number))
+        if not torn:
+            raise
+        if report is not None:
+            report.torn_bytes += torn
+        return
+    torn = found.torn_bytes
+    try:
+        if found.damage is not None and not _was_synced(file, found.damage):
+            torn = file.size() - found.damage
+    finally:
+        file.close()
+    if found.damage is not None and not torn:
         raise StoreCorruptError(
             f"{found.path} is damaged at byte {found.damage}", path=found.path, offset=found.damage
         )
     if report is not None:
-        report.torn_bytes += found.torn_bytes
+        report.torn_bytes += torn
+
+
+def _unbegun(fs: FileSystem, path: str) -> int:
+    """The length of a file that was made and never synced; 0 when it holds a record."""
+    file = fs.open_read(path)
+    try:
+        data = file.read(0, file.size())
+    finally:
+        file.close()
+    at = data.find(MARK)
+    while at != -1:
+        if record_at(data, at) is not None:
+            return 0
+        at = data.find(MARK, at + 1)
+    return len(data)
+
+
+def _was_synced(file: File, offset: int) -> bool:
+    """Whether a whole record behind a broken one says that the broken one was on the medium."""
+    data = file.read(offset, max(file.size() - offset, 0))
+    at = data.find(MARK, 1)
+    while at != -1:
+        payload = record_at(data, at)
+        if payload is not None:
+            if synced_mark(decode_commit(payload)) > offset:
+                return True
+            at += FRAME_BYTES + len(payload) - 1
+        at = data.find(MARK, at + 1)
+    return False

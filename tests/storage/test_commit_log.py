@@ -79,7 +79,7 @@ class Rig:
         found: list[list[str]] = []
 
         def replay(_: int, payload: bytes) -> None:
-            found.append([data.decode() for _, data in decode_commit(payload)])
+            found.append([data.decode() for name, data in decode_commit(payload) if name])
 
         read_journal(self.fs, str(self.path), kind="log", name="", replay=replay)[0].close()
         return found

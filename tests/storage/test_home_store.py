@@ -201,7 +201,7 @@ def test_sessions_share_commits(home: Home) -> None:
     last: list[str] = []
 
     def replay(_: int, payload: bytes) -> None:
-        last[:] = [stream for stream, _ in decode_commit(payload)]
+        last[:] = [stream for stream, _ in decode_commit(payload) if stream]
 
     path = home.store.layout.segment(1)
     read_journal(home.fs, path, kind="log", name="", replay=replay)[0].close()
@@ -405,10 +405,25 @@ def test_a_torn_end_of_the_log_is_reported_and_the_rest_replayed(home: Home) -> 
     assert home.sequences("s1") == [1, 2, 3, 4]
 
 
+def test_s3_what_a_power_loss_left_of_an_unsynced_write_is_a_torn_tail(home: Home) -> None:
+    session = home.session("s1")
+    home.record(session, 3, durable=True)
+    synced = (home.path / "wal" / home.segments()[0]).stat().st_size
+    for _ in range(5):
+        home.record(session, 1)
+    home.crash()
+    segment = home.path / "wal" / home.segments()[0]
+    torn = bytearray(segment.read_bytes())
+    torn[synced + 20 : synced + 60] = bytes(40)
+    segment.write_bytes(torn)
+    assert home.reopen().report.torn_bytes == len(torn) - synced
+    assert home.sequences("s1") == [1, 2, 3]
+
+
 def test_a_damaged_log_is_refused_and_untouched(home: Home) -> None:
     session = home.session("s1")
     for _ in range(5):
-        home.record(session, 1)
+        home.record(session, 1, durable=True)
     home.crash()
     segment = home.path / "wal" / home.segments()[0]
     damaged = bytearray(segment.read_bytes())

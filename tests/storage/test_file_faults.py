@@ -1,0 +1,82 @@
+"""S4, S8: every call on a file failing, once and from then on, in a scripted life of a home."""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from greenroom.actors.testing.sim_files import SimFileSystem
+from greenroom.storage import segmented_journal
+
+from .simulated import SESSIONS, Life, check, goes_on
+
+FAULTS = (errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINTR, "short write")
+RUNS = 120
+
+
+@pytest.fixture(autouse=True)
+def _small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmented_journal, "SEAL_BYTES", 3000)
+    monkeypatch.setattr(segmented_journal, "SEAL_AT_END_BYTES", 1000)
+    monkeypatch.setattr("greenroom.storage.materialiser.JOURNAL_BATCH_BYTES", 500)
+
+
+def live(path: Path, hub: Any, at: int, fault: int | str, *, once: bool) -> tuple[Life, int]:
+    """A life whose call ``at`` fails; with it, whether the fault was met."""
+    disk = SimFileSystem()
+    life = Life(path, hub, disk)
+
+    def fail(number: int, call: str, where: str) -> int | None:
+        if number < at or (once and number > at):
+            return None
+        if isinstance(fault, str):
+            return 7 if call == "append" else None
+        raise OSError(fault, "injected", where)
+
+    disk.fault = fail
+    life.run(submits=8)
+    disk.fault = None
+    return life, disk.calls
+
+
+def judge(life: Life, path: Path, hub: Any, event: Any) -> None:
+    """After the fault: what was acknowledged is there, and the home can be used again."""
+    acks = {name: life.acks[name].any for name in SESSIONS}
+    state = life.disk.after_kill()
+    check(state, path, acks, life.ids, refused=True)
+    goes_on(state, path, hub, event)
+
+
+def run(path: Path, hub: Any, event: Any, runs: int | None) -> None:
+    path.mkdir()
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    _, calls = live(path, hub, 1 << 60, errno.EIO, once=True)
+    every = [(at, fault, once) for at in range(1, calls) for fault in FAULTS for once in (0, 1)]
+    chosen = every if runs is None else chance.sample(every, runs)
+    met = 0
+    for at, fault, once in chosen:
+        print(f"call {at} fault {fault} once {once}")
+        life, _ = live(path, hub, at, fault, once=bool(once))
+        met += bool(life.errors)
+        judge(life, path, hub, event)
+    assert met > len(chosen) // 10, "the faults were hardly met"
+
+
+def test_s4_a_failing_call_never_makes_a_wrong_acknowledgement(
+    tmp_path: Path, hub: Any, event: Callable[..., Any]
+) -> None:
+    run(tmp_path / "home", hub, event, RUNS)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_s4_every_call_and_every_error(
+    tmp_path: Path, hub: Any, event: Callable[..., Any]
+) -> None:
+    run(tmp_path / "home", hub, event, None)
