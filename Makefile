@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUFF_RULES := E,F,W,I,B,UP,SIM,RUF,PIE,PT,C4,RET
-RUFF := $(BIN)/ruff check --line-length 100 --target-version py311 --select $(RUFF_RULES) --ignore PT012
+RUFF := $(BIN)/ruff check --line-length 100 --target-version py311 --select $(RUFF_RULES) --ignore PT012 --per-file-ignores '__init__.pyi:I001'
 PACKAGES := greenroom.actors greenroom.transport greenroom.storage
 
-.PHONY: demo test chaos bench lint clean
+.PHONY: demo test chaos bench agents lint clean
 
 $(VENV)/.run: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "greenroom needs Python 3.11 or newer")'
@@ -26,13 +26,16 @@ demo: $(VENV)/.run
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m 'not chaos and not bench'
+	$(BIN)/python -m pytest
 
 chaos: $(VENV)/.test
 	$(BIN)/python -m pytest -m chaos --timeout 3600
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest -m bench --timeout 3600 -s
+
+agents: $(VENV)/.test
+	$(BIN)/python -m pytest -m agents --timeout 3600
 
 lint: $(VENV)/.lint
 	$(RUFF) .

@@ -22,7 +22,7 @@
     |   +-- PendingPermissionConflictError
     |   +-- InvalidPermissionDecisionError
     |   +-- ScopedInterruptNotFoundError
-    |   +-- MailboxFullError
+    |   +-- SessionMailboxFullError
     |   +-- PromptStreamLaggedError
     +-- AgentError                       the agent process misbehaved or failed
     |   +-- AgentStartError
@@ -206,7 +206,7 @@ class ScopedInterruptNotFoundError(CallerError):
     """No tool process matches the scope (04 9)."""
 
 
-class MailboxFullError(CallerError):
+class SessionMailboxFullError(CallerError):
     """The session's mailbox is at its bound; retry later."""
 
 

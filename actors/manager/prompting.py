@@ -34,7 +34,7 @@ class PromptVerbs(VerbGroup):
         :raises PromptInProgressError: the session is working already.
         :raises SessionNotActiveError: the session is stopped, starting or stopping.
         :raises SessionNotFoundError: no such session.
-        :raises MailboxFullError: too many prompts wait to be looked at.
+        :raises SessionMailboxFullError: too many prompts wait to be looked at.
         """
         stream: PromptStream = self._submit(session_id, message, None, timeout)
         return stream

@@ -17,7 +17,7 @@ from .interpreter import Interpreter
 from .live import LiveSession
 
 MAILBOX_BOUND = 1000
-"""Prompts waiting to be looked at; the caller beyond it is refused (``MailboxFullError``)."""
+"""Prompts waiting to be looked at; beyond it the caller gets ``SessionMailboxFullError``."""
 
 
 class SessionActor(GreenActor):

@@ -14,7 +14,7 @@ from pykka import ActorDeadError
 
 from ..core.inputs import Input
 from ..core.state import SessionState
-from ..errors import MailboxFullError, SessionNotFoundError
+from ..errors import SessionMailboxFullError, SessionNotFoundError
 from ..model.session import SessionInfo, SessionLineage, SessionMeta
 from ..runtime import errors as kernel
 from ..runtime.future import GreenFuture
@@ -62,10 +62,11 @@ class LiveSession:
         except ActorDeadError:
             gone = SessionNotFoundError(f'session "{self.id}" is not live', session_id=self.id)
             self.asks.refuse(ask, gone)
-        except kernel.MailboxFullError:
-            full = MailboxFullError(
+        except kernel.MailboxFullError as error:
+            full = SessionMailboxFullError(
                 f'session "{self.id}": its mailbox is full; retry later', session_id=self.id
             )
+            full.__cause__ = error
             self.asks.refuse(ask, full)
         return answer
 
