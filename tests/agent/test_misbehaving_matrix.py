@@ -641,7 +641,8 @@ def kill_many(stage, rounds):
         gevent.joinall(jobs, timeout=60, raise_error=True)
     assert children() == []
     assert len(marks) == rounds
-    assert not carriers(marks)
+    # What was killed last may still be dying: it is gone soon, or it was not killed.
+    until(lambda: not carriers(marks))
     assert fds() == before
     assert stage.driver.processes.live_count == 0
 
