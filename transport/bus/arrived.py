@@ -7,7 +7,6 @@ are checked on arrival; a content that is no envelope spoils its event only, not
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import cbor2
@@ -21,7 +20,8 @@ from .errors import BusProtocolError
 _TEXT_TYPES = frozenset(
     {EventType.USER_MESSAGE.value, EventType.AGENT_MESSAGE.value, EventType.THOUGHT.value}
 )
-_FACTS = [str, int, int, str, str, str, str, str]
+_FACTS = (str, int, int, str, str, str, str, str)
+_WITH_ENVELOPE, _WITH_TEXT = (*_FACTS, list), (*_FACTS, str)
 _END = "greenroom.end"
 _ENDED = cbor2.dumps(_END) + b"\xff"
 
@@ -49,8 +49,6 @@ class ArrivedEvent(SessionEvent):
         ) = row
         self._event: AgentEvent | None = None
         self._moment: datetime | None = None
-        raw = self._raw
-        self._content = raw if type(raw) is str else partial(render_envelope, raw)
 
     @property
     def timestamp(self) -> datetime:  # type: ignore[override]
@@ -65,6 +63,11 @@ class ArrivedEvent(SessionEvent):
         if self._event is None:
             self._event = self._decoded()
         return self._event
+
+    @property
+    def content(self) -> str:
+        """The stored content as text."""
+        return self._raw if type(self._raw) is str else render_envelope(self._raw)
 
     def _decoded(self) -> AgentEvent:
         if type(self._raw) is list:
@@ -91,12 +94,8 @@ def arrived_events(data: bytes) -> list[ArrivedEvent]:
     if len(rows) > ROWS_MAX:
         raise BusProtocolError(f"rows: more than {ROWS_MAX}")
     for row in rows:
-        if (
-            type(row) is not list
-            or len(row) != 9
-            or [type(fact) for fact in row[:8]] != _FACTS
-            or type(row[8]) not in (list, str)
-        ):
+        kinds = tuple(map(type, row)) if type(row) is list else ()
+        if kinds not in (_WITH_ENVELOPE, _WITH_TEXT):
             raise BusProtocolError("rows: a row with a fact of the wrong type")
     return [ArrivedEvent(row) for row in rows]
 

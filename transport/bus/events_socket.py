@@ -68,14 +68,13 @@ class EventsSocket:
 
     def send(self, frame: bytes) -> bool:
         """Whether libzmq took the frame, which says nothing about any subscriber."""
-        if self._socket.closed:  # it could not be made anew; the next heartbeat tries again
-            return False
         try:
             self._socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
-            self._logger.warning("bus: publish: %s", error)
+            if not self._socket.closed:  # closed: the next heartbeat tries to make it anew
+                self._logger.warning("bus: publish: %s", error)
             return False
         return True
 

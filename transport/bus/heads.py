@@ -40,7 +40,10 @@ class HeadTable:
 
     def __init__(self, source: HeadSource) -> None:
         self._source = source
+        self.fresh: dict[str, bytes] = {}
+        """The last rows noted, by session; a publisher may write here itself."""
         self._heads: dict[str, bytes | tuple[int, int]] = {}
+        self._changed: dict[str, None] = {}
         self._names: list[str] = []
         self._to_check: deque[str] = deque()
         self.complete = False
@@ -48,9 +51,25 @@ class HeadTable:
 
     def note(self, session_id: str, row: bytes) -> None:
         """``row`` is the last one of its session now."""
-        if session_id not in self._heads:
-            insort(self._names, session_id)
-        self._heads[session_id] = row if len(row) <= _KEPT_BYTES else row[:_KEPT_BYTES]
+        self.fresh[session_id] = row
+
+    def take_changed(self) -> list[str]:
+        """The sessions noted since this was asked last."""
+        self._settle()
+        changed, self._changed = self._changed, {}
+        return list(changed)
+
+    def _settle(self) -> None:
+        """Take in what was noted: not while publishing, which happens for every row."""
+        if not self.fresh:
+            return
+        fresh = dict(self.fresh)
+        self.fresh.clear()
+        for session_id, row in fresh.items():
+            if session_id not in self._heads:
+                insort(self._names, session_id)
+            self._heads[session_id] = row if len(row) <= _KEPT_BYTES else row[:_KEPT_BYTES]
+            self._changed[session_id] = None
 
     def head(self, session_id: str) -> Head:
         """The head noted last.
@@ -58,6 +77,7 @@ class HeadTable:
         :raises KeyError: none is known.
         :raises StoreValidationError: what was noted is no row; it is forgotten.
         """
+        self._settle()
         found = self._heads[session_id]
         if isinstance(found, bytes):
             try:
@@ -71,6 +91,7 @@ class HeadTable:
     def read_store(self) -> Iterator[None]:
         """Take in what the store has; the caller lets others work between the steps."""
         for count, session_id in enumerate(list(self._source.session_ids())):
+            self._settle()
             if session_id not in self._heads:
                 self.refresh(session_id)
             if count % READS_PER_STEP == 0:
@@ -79,6 +100,7 @@ class HeadTable:
 
     def refresh(self, session_id: str) -> Head | None:
         """Ask the store about one session; ``None`` when it knows none."""
+        self._settle()
         try:
             found = self._source.head(session_id)
         except SessionNotFoundError:
@@ -96,6 +118,7 @@ class HeadTable:
 
     def check_some(self) -> list[str]:
         """Compare a few entries with the store; those that were not as noted."""
+        self._settle()
         changed = []
         if not self._to_check:
             self._to_check.extend(self._names)
@@ -113,11 +136,13 @@ class HeadTable:
 
     def forget(self, session_id: str) -> None:
         """The session is gone."""
+        self._settle()
         if self._heads.pop(session_id, None) is not None:
             self._names.remove(session_id)
 
     def page(self, after: str, limit: int) -> tuple[tuple[Head, ...], bool]:
         """Heads of the sessions whose id is greater than ``after``; whether there are more."""
+        self._settle()
         start = bisect_right(self._names, after) if after else 0
         names = self._names[start : start + limit]
         more = start + limit < len(self._names)

@@ -105,6 +105,7 @@ class Publisher:
         self._given_context = context
         self._remote = remote
         self._heads = HeadTable(source)
+        self._fresh = self._heads.fresh
         self._answers = Answers(source, self._heads, self._logger)
         self._context: zmq.Context[Any] | None = None
         self._endpoints: Endpoints | None = None
@@ -114,7 +115,6 @@ class Publisher:
         self._rows = self._bytes = self._withheld = self._refused = 0
         self._beat_soon = False
         self._told = ""
-        self._changed: dict[str, None] = {}
         self._begin_instance()
 
     @property
@@ -156,12 +156,11 @@ class Publisher:
 
         :raises BusClosedError: in a process forked from the one that opened it.
         """
-        self._check_owner()
-        if not self._doors or not rows:
+        if self._owner != os.getpid():
+            self._check_owner()
+        if not rows or not self._doors:
             return
-        self._heads.note(session_id, rows[-1])
-        if len(self._changed) <= HEARTBEAT_HEADS_MAX:
-            self._changed[session_id] = None
+        self._fresh[session_id] = rows[-1]
         self._rows += len(rows)
         for frame in encode_frames(session_id, rows):
             self._frames += 1
@@ -177,9 +176,9 @@ class Publisher:
         self._beat_soon = False
         if not self._doors or self._owner != os.getpid():
             return
+        changed = dict.fromkeys(self._heads.take_changed())
         if self._heads.complete:
-            self._changed |= dict.fromkeys(self._heads.check_some())
-        changed, self._changed = self._changed, {}
+            changed |= dict.fromkeys(self._heads.check_some())
         heads: tuple[Head, ...] | None = None
         if len(changed) <= HEARTBEAT_HEADS_MAX:
             try:
@@ -259,7 +258,7 @@ class Publisher:
         self._instance = secrets.token_hex(8)
         self._all_frames += self._frames
         self._beats = self._frames = 0
-        self._changed = {}
+        self._heads.take_changed()
 
     def _withhold(self) -> None:
         self._withheld += 1
