@@ -101,7 +101,7 @@ class EventFiles:
             if file is None:
                 continue
             if len(self.sealed) == known:
-                return OpenedPart(file, path, start - self.header_bytes, part)
+                return OpenedPart(file, path, start - self.header_bytes, start, part)
             file.close()
         raise StorageError(f"open {self.path}: it is missing", operation="open", path=self.path)
 
@@ -135,9 +135,13 @@ class EventFiles:
 class OpenedPart:
     """One file of a history, open for a read; reads are by position."""
 
-    __slots__ = ("_file", "_path", "_shift", "part")
+    __slots__ = ("_begins", "_file", "_path", "_shift", "part")
 
-    def __init__(self, file: File, path: str, shift: int, part: SealedPart | None) -> None:
+    def __init__(
+        self, file: File, path: str, shift: int, begins: int, part: SealedPart | None
+    ) -> None:
+        """:param begins: position of the file's first record."""
+        self._begins = begins
         self._file = file
         self._path = path
         self._shift = shift
@@ -146,6 +150,11 @@ class OpenedPart:
     def holds(self, position: int) -> bool:
         """Whether a position lies in this file, or in the open one while none was sealed."""
         return self.part is None or position < self.part.end
+
+    def covers(self, position: int) -> bool:
+        """Whether a position lies in this file and no earlier one."""
+        begins = self._begins if self.part is None else self.part.start
+        return position >= begins and self.holds(position)
 
     def read(self, position: int, size: int) -> bytes:
         """Bytes at a position; those of a sealed part are verified.

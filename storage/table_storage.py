@@ -6,7 +6,7 @@ Memory holds the place of each document; a document is read when it is asked for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from os import fspath
 from pathlib import Path
@@ -15,12 +15,10 @@ from typing import Any
 from tinydb.storages import Storage
 
 from ..actors.errors import (
-    ReadOnlyRecordEventsError,
-    StoreClosedError,
     StoreCorruptError,
     StoreValidationError,
 )
-from .files import File, FileSystem, OsFileSystem
+from .files import FileSystem, OsFileSystem
 from .format.operations import (
     DocID,
     DropTable,
@@ -34,14 +32,8 @@ from .format.operations import (
     encode_document,
     encode_payload,
 )
-from .journal import (
-    Journal,
-    RecoveryReport,
-    Replay,
-    open_journal,
-    read_exactly,
-    read_journal,
-)
+from .journal import Journal, RecoveryReport, open_journal
+from .journal_view import JournalView
 
 TABLES = "tables"
 """Kind of a journal that is used alone."""
@@ -88,9 +80,9 @@ class JournalStorage(Storage):
         self._number = 0
         self._unsynced = 0
         fs = fs or OsFileSystem()
-        self._journal: Journal | _View
+        self._journal: Journal | JournalView
         if read_only:
-            self._journal = _View(fs, fspath(path), kind, name, self._replay)
+            self._journal = JournalView(fs, fspath(path), kind, name, self._replay)
             return
         if create_dirs:
             fs.make_parents(fspath(path))
@@ -202,32 +194,6 @@ class JournalStorage(Storage):
             raise StoreValidationError(f"store: record {number} after {self._number}")
         self._number = number
         self._index.apply(operations, payload, offset)
-
-
-class _View:
-    """A journal that is only read, with the calls of :class:`Journal`."""
-
-    def __init__(self, fs: FileSystem, path: str, kind: str, name: str, replay: Replay) -> None:
-        self._file: File | None
-        self._file, self.report = read_journal(fs, path, kind=kind, name=name, replay=replay)
-        self.path = path
-        self.end = self.report.end
-
-    def read(self, offset: int, size: int) -> bytes:
-        if self._file is None:
-            raise StoreClosedError(f"{self.path} is closed", path=self.path)
-        return read_exactly(self._file, self.path, offset, size)
-
-    def append(self, payloads: Sequence[bytes]) -> list[int]:
-        raise ReadOnlyRecordEventsError(f"{self.path} is open read-only", operation="append")
-
-    def sync(self) -> None:
-        """Nothing was written."""
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def empty_table(table: str) -> list[Operation]:

@@ -47,7 +47,7 @@ def judge(life: Life, path: Path, hub: Any, event: Any) -> None:
     """After the fault: what was acknowledged is there, and the home can be used again."""
     acks = {name: life.acks[name].any for name in SESSIONS}
     state = life.disk.after_kill()
-    check(state, path, acks, life.ids, refused=True)
+    check(state, path, acks, life.ids)
     goes_on(state, path, hub, event)
 
 

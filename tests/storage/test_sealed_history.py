@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from greenroom.actors.errors import StorageError, StoreCorruptError
 from greenroom.actors.model.query import EventQuery
-from greenroom.storage import event_rows, segmented_journal
+from greenroom.storage import JournalDB, event_rows, segmented_journal
 from greenroom.storage.failpoints import FailPoint, arm, disarm
 from greenroom.storage.home import HomeStore
 from greenroom.storage.readonly import ReadOnlySessionStore
 from greenroom.storage.session_store import SessionStore
+from tinydb import Query
 
 IO = OSError(errno.EIO, "io")
 KINDS = ("agent_message", "thought", "tool_call", "done")
@@ -348,3 +349,25 @@ def test_a_missing_part_is_damage(history: History) -> None:
     assert history.texts(reader) == [*range(kept)]
     history.open()
     assert history.texts() == [*range(kept)]
+
+
+def test_the_tables_of_a_sealed_session_are_one_tinydb(history: History) -> None:
+    history.record(120)
+    history.close()
+    assert len(history.parts()) > 1
+    path = history.directory / "events.journal"
+    db = JournalDB(path, kind="events", name="s", read_only=True)
+    rows = db.table("events")
+    assert len(rows) == 120
+    assert rows.get(doc_id=1)["turn_id"] == "turn-0"
+    assert [rows.get(doc_id=number)["sequence"] for number in (120, 1, 60, 61)] == [120, 1, 60, 61]
+    assert len(rows.search(Query().turn_id == "turn-5")) == 10
+    db.close()
+    data = bytearray((history.directory / history.parts()[1]).read_bytes())
+    data[len(data) // 2] ^= 1
+    (history.directory / history.parts()[1]).write_bytes(data)
+    damaged = JournalDB(path, kind="events", name="s", read_only=True)
+    assert damaged.storage.report.damage is not None
+    found = [row["sequence"] for row in damaged.table("events")]
+    assert found == [*range(1, len(found) + 1)]
+    assert 0 < len(found) < 120
