@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent.event
 import pytest
 import zmq
 from greenroom.actors.errors import SessionNotFoundError, StoreCorruptError, StoreValidationError
-from greenroom.transport.bus import heads as heads_module
 from greenroom.transport.bus.catchup import HeadsReply, HeadsRequest, decode_reply, encode_request
 from greenroom.transport.bus.fields import Head
 from greenroom.transport.bus.frames import FRAME_BYTES_MAX
@@ -116,38 +116,57 @@ def test_a_few_are_checked_per_beat_and_changes_are_named() -> None:
 # -- in a publisher ---------------------------------------------------------------------------
 
 
-def ask(runtime: Any, *requests: bytes) -> list[Any]:
-    context: zmq.Context[Any] = zmq.Context()
-    try:
-        sock = context.socket(zmq.DEALER)
-        sock.setsockopt(zmq.RCVTIMEO, int(WAIT * 1000))
-        sock.connect(runtime.publisher.endpoints.control)
+class Asker:
+    """A DEALER that asks and hears."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.RCVTIMEO, int(WAIT * 1000))
+        self._socket.connect(runtime.publisher.endpoints.control)
+
+    def ask(self, *requests: HeadsRequest) -> None:
         for request in requests:
-            sock.send(request)
-        return [decode_reply(sock.recv()) for _ in requests]
-    finally:
-        context.destroy(linger=0)
+            self._socket.send(encode_request(request))
+
+    def hear(self) -> Any:
+        return decode_reply(self._socket.recv())
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+@pytest.fixture
+def asker(runtime: Any) -> Iterator[Asker]:
+    asker = Asker(runtime)
+    yield asker
+    asker.close()
 
 
 def test_requests_for_all_heads_wait_for_the_first_look_and_others_do_not(
-    runtime: Any, monkeypatch: pytest.MonkeyPatch
+    runtime: Any, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads_module, "READS_PER_STEP", 1)
+    gate = runtime.hub.call(gevent.event.Event)
+    real = runtime.source.head
+
+    def head(session_id: str) -> Any:
+        if session_id == "s25":
+            gate.wait()
+        return real(session_id)
+
+    monkeypatch.setattr(runtime.source, "head", head)
     for number in range(50):
         runtime.source.add(f"s{number:02}", 2)
-    first, second, third = ask(
-        runtime,
-        encode_request(HeadsRequest(1, None)),
-        encode_request(HeadsRequest(2, None, "s48")),
-        encode_request(HeadsRequest(3, "s07")),
-    )
-    assert first == HeadsReply(3, (Head("s07", 1, 2),), False)
-    assert second.request_id == 1
-    assert len(second.heads) == 50
-    assert third == HeadsReply(2, (Head("s49", 1, 2),), False)
+    asker.ask(HeadsRequest(1, None), HeadsRequest(2, None, "s48"), HeadsRequest(3, "s07"))
+    assert asker.hear() == HeadsReply(3, (Head("s07", 1, 2),), False)
+    runtime.hub.call(gate.set)
+    first = asker.hear()
+    assert first.request_id == 1
+    assert len(first.heads) == 50
+    assert asker.hear() == HeadsReply(2, (Head("s49", 1, 2),), False)
     asked = runtime.source.heads_asked
-    (again,) = ask(runtime, encode_request(HeadsRequest(4, None)))
-    assert len(again.heads) == 50
+    asker.ask(HeadsRequest(4, None))
+    assert len(asker.hear().heads) == 50
     assert runtime.source.heads_asked <= asked + 50, "at most what heartbeats checked meanwhile"
 
 
