@@ -342,6 +342,24 @@ def test_a_stranger_at_the_control_plane_waits_in_vain(guarded: Guarded) -> None
     assert guarded.hub.call(guarded.control.metrics).messages == 0
 
 
+def test_a_control_plane_that_knows_no_roles_obeys_no_key(guarded: Guarded) -> None:
+    keys = guarded.keys.generate("boss", Role.ADMIN)
+    verb = {"who": Verb(lambda call: call.user, Role.READ)}
+
+    def work() -> ControlServer:
+        server = ControlServer(verb, errors=ErrorTable())
+        server.open(guarded.context, "tcp://127.0.0.1:*", guarded.gate.secure)
+        return server
+
+    server = guarded.hub.call(work)
+    with (
+        ControlClient(server.address, errors=ErrorTable(), keys=keys) as client,
+        pytest.raises(BusForbiddenError, match="no role"),
+    ):
+        client.call("who", timeout=WAIT)
+    guarded.hub.call(server.close)
+
+
 def test_dropping_the_remote_door_keeps_the_honest(guarded: Guarded) -> None:
     keys = guarded.keys.generate("reader", Role.READ)
     guarded.add("a", 1)

@@ -269,6 +269,7 @@ def test_answers_of_one_caller_are_bounded_and_leave_nothing(
     for number in range(1, 100):
         window.answered(window.begin(call(number), b"p", 0.0, 0), b"x")
     assert [n for n in range(1, 100) if window.find(call(n))] == [97, 98, 99]
+    window.expire()
     assert len(window._answers) <= 4
     clock.now += ANSWER_S + 1
     window.expire()

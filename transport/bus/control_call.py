@@ -94,10 +94,10 @@ class Running:
             self._greenlet.kill(block=False)
 
     def _run(self, call: Call, stored: tuple[Any] | None) -> None:
-        late = BusTimeoutError(
-            f"{call.verb}: not done in time", timeout_s=float(call.deadline_s or 0)
-        )
-        alarm = gevent.Timeout.start_new(call.deadline_s, late)
+        alarm = None
+        if call.deadline_s is not None:
+            late = BusTimeoutError(f"{call.verb}: not done in time", timeout_s=call.deadline_s)
+            alarm = gevent.Timeout.start_new(call.deadline_s, late)
         try:
             self._made = self._answer(call, stored)
         except gevent.GreenletExit:
@@ -105,7 +105,8 @@ class Running:
         except BaseException as error:  # nothing that a handler raises may end the hub
             self._made = self._owner.error_answer(self.call.id.number, error)
         finally:
-            alarm.close()
+            if alarm is not None:
+                alarm.close()
 
     def _end(self, greenlet: gevent.Greenlet) -> None:
         if self._made is None:

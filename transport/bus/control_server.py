@@ -65,6 +65,7 @@ class ControlServer:
     :param verbs: what can be called, by name.
     :param errors: the exceptions that travel.
     :param role_of: what a peer may do, by the name its key was given; the local owner's is ``""``.
+        By default the owner may do everything, and nobody else anything.
     :param recall: the stored result of a call that took effect in an earlier life of the runtime,
         by its id, wrapped in a tuple; ``None`` for one that did not.
     :param audit: told of each call before it runs.
@@ -75,14 +76,14 @@ class ControlServer:
         verbs: Mapping[str, Verb],
         *,
         errors: ErrorTable,
-        role_of: Callable[[str], Role] = lambda user: Role.ADMIN,
+        role_of: Callable[[str], Role] | None = None,
         recall: Callable[[str], tuple[Any] | None] | None = None,
         audit: Callable[[Call], object] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self._verbs = verbs
         self._errors = errors
-        self._role_of = role_of
+        self._role_of = role_of or _local_only
         self._recall = recall
         self._audit = audit
         self._logger = logger or logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class ControlServer:
         self._gone: dict[bytes, float] = {}
         self._socket: HubSocket | None = None
         self.address = ""
+        self._guarded = False
         self._timer: Any = None
         self._messages = self._calls = self._refused = 0
 
@@ -125,6 +127,7 @@ class ControlServer:
             sock.close(linger=0)
             raise BusEndpointError(f"{address}: {error}", path=address) from error
         self.address = str(sock.getsockopt_string(zmq.LAST_ENDPOINT))
+        self._guarded = secure is not None
         self._socket = HubSocket(sock, self._on_message, self._logger)
         self._timer = gevent.get_hub().loop.timer(PING_S, PING_S, ref=False)
         self._timer.start(self.look_for_the_gone)
@@ -172,9 +175,9 @@ class ControlServer:
         except BusProtocolError as error:
             self._refuse(peer, number_in(data), error)
             return
-        self._dispatch(peer, message, parts[1])
+        self._dispatch(peer, message, user_of(parts[1]) if self._guarded else "")
 
-    def _dispatch(self, peer: bytes, message: Message, frame: zmq.Frame) -> None:
+    def _dispatch(self, peer: bytes, message: Message, user: str) -> None:
         known = self._window.find(message.id)
         if known is not None:
             self._window.hear(known, peer)
@@ -183,7 +186,7 @@ class ControlServer:
                 if known is not None:
                     self._again(known)
                 else:
-                    self._begin(peer, message, user_of(frame))
+                    self._begin(peer, message, user)
             case GrantMessage(_, had, until, again):
                 if known is None:
                     if again:
@@ -281,12 +284,15 @@ class ControlServer:
         return encode_answer(ErrorAnswer(number, *apart))
 
 
+def _local_only(user: str) -> Role:
+    if user:
+        raise BusForbiddenError(f'the key "{user}" has no role here')
+    return Role.ADMIN
+
+
 def user_of(frame: zmq.Frame) -> str:
-    """The name that the key of a frame's sender was given; empty for a local peer."""
-    try:
-        return str(frame.get("User-Id"))
-    except zmq.ZMQError:
-        return ""
+    """The name that the key of a frame's sender was given."""
+    return str(frame.get("User-Id"))
 
 
 def verbs(rows: Iterable[tuple[str, Verb]]) -> dict[str, Verb]:

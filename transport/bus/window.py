@@ -137,7 +137,6 @@ class Window:
             self._forget(caller, next(iter(caller.answered)))
         while self._answer_bytes > ANSWER_BYTES_MAX and len(self._answers) > 1:
             self._forget_oldest()
-        self.expire()
 
     def expire(self) -> None:
         """Forget what is old enough."""
