@@ -97,6 +97,22 @@ def test_endpoints_file_comes_and_goes_with_the_publisher(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_control_plane_is_found_beside_the_others_and_goes_with_them(
+    tmp_path: Path, runtimes: Callable[..., Any]
+) -> None:
+    runtime = runtimes(tmp_path)
+    assert Endpoints.read(tmp_path).commands == ""
+    endpoints = runtime.publisher.endpoints.with_commands()
+    path = Path(endpoints.commands.removeprefix("ipc://"))
+    assert path.parent == Path(endpoints.events.removeprefix("ipc://")).parent
+    assert len(os.fsencode(path)) <= IPC_PATH_BYTES_MAX
+    path.touch()
+    endpoints.write(tmp_path)
+    assert Endpoints.read(tmp_path) == endpoints
+    runtime.stop()
+    assert not path.parent.exists()
+
+
 def test_the_addresses_depend_on_the_real_home_only(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "other").mkdir()

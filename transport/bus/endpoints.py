@@ -14,7 +14,7 @@ import json
 import os
 import stat
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import BusEndpointError
@@ -23,6 +23,7 @@ ENDPOINTS_FILE = "endpoints.json"
 IPC_PATH_BYTES_MAX = 103
 EVENTS_SOCKET = "events"
 CONTROL_SOCKET = "control"
+COMMANDS_SOCKET = "commands"
 _SCHEME = "ipc://"
 _TEMP_PREFIX = ".greenroom-atomic-"
 _LAST_RESORT = Path("/tmp")
@@ -30,10 +31,14 @@ _LAST_RESORT = Path("/tmp")
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The two addresses of a runtime: ``events`` (XPUB) and ``control`` (ROUTER)."""
+    """The addresses of a runtime: ``events`` (XPUB), ``control`` (ROUTER), and ``commands``.
+
+    :param commands: the control plane's (ROUTER); empty while the runtime takes no calls.
+    """
 
     events: str
     control: str
+    commands: str = ""
 
     @classmethod
     def read(cls, home: Path) -> Endpoints:
@@ -44,14 +49,15 @@ class Endpoints:
         path = home / ENDPOINTS_FILE
         try:
             document = json.loads(path.read_bytes())
-            return cls(str(document["events"]), str(document["control"]))
+            commands = str(document.get("commands", ""))
+            return cls(str(document["events"]), str(document["control"]), commands)
         except FileNotFoundError as error:
             raise BusEndpointError(
                 f'no runtime is running in "{home}"; start one with `greenroom serve`, or name '
                 "its home with GREENROOM_HOME or --home",
                 path=str(path),
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BusEndpointError(
                 f"{path} can not be read ({error}); restart the runtime to write it again",
                 path=str(path),
@@ -70,12 +76,21 @@ class Endpoints:
             return cls(text, text.rpartition("/")[0] + "/" + CONTROL_SOCKET)
         return cls.read(Path(text))
 
+    def with_commands(self) -> Endpoints:
+        """The same, and the address for a control plane beside them; to be written once bound."""
+        return replace(self, commands=self._beside(COMMANDS_SOCKET))
+
+    def _beside(self, name: str) -> str:
+        return self.events.rpartition("/")[0] + "/" + name
+
     def write(self, home: Path) -> None:
         """Tell subscribers, replacing the file as a whole.
 
         :raises OSError: the file system refused.
         """
         document = {"events": self.events, "control": self.control, "pid": os.getpid()}
+        if self.commands:
+            document["commands"] = self.commands
         handle, temp = tempfile.mkstemp(prefix=_TEMP_PREFIX, dir=home)
         try:
             with open(handle, "wb") as file:
@@ -97,7 +112,8 @@ class Endpoints:
             if pid != os.getpid():
                 return
             path.unlink()
-        sockets = [Path(address.removeprefix(_SCHEME)) for address in (self.events, self.control)]
+        addresses = (self.events, self.control, self._beside(COMMANDS_SOCKET))
+        sockets = [Path(address.removeprefix(_SCHEME)) for address in addresses]
         with contextlib.suppress(OSError):
             for path in sockets:
                 path.unlink(missing_ok=True)
@@ -112,7 +128,7 @@ def prepare_endpoints(home: Path) -> Endpoints:
     name = f"greenroom-{os.getuid()}-{_digest(home)}"
     for root in _roots():
         directory = root / name
-        longest = directory / CONTROL_SOCKET
+        longest = directory / COMMANDS_SOCKET
         if len(os.fsencode(longest)) <= IPC_PATH_BYTES_MAX:
             _private(directory)
             return Endpoints(
