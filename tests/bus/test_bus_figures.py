@@ -415,7 +415,6 @@ def harmless(publisher: Process, *harm: int) -> None:
 @LINUX
 def test_a_hostile_peer_costs_little(publisher: Process) -> None:
     harmless(publisher, 20_000, 100, 100)
-    assert publisher("metrics")["rebinds"] >= 1
 
 
 @pytest.mark.chaos
