@@ -266,6 +266,7 @@ def start_opts(plan: StartPlan) -> StartOpts:
         permissions=PermissionMode(mode),
         preferred_model=plan.meta.model,
         resume_session_id=plan.meta.acp_session_id,
+        session_id=plan.meta.id,
     )
 
 
