@@ -13,6 +13,7 @@ from .errors import (
     AgentNotAvailableError as AgentNotAvailableError,
     AgentStartError as AgentStartError,
     CallerError as CallerError,
+    GreenroomError as GreenroomError,
     HomeInUseError as HomeInUseError,
     InvalidMarkerError as InvalidMarkerError,
     InvalidPathError as InvalidPathError,

@@ -55,15 +55,12 @@ from __future__ import annotations
 from typing import Any
 
 
-class SessionError(Exception):
-    """Root of the tree.
+class GreenroomError(Exception):
+    """Root of the trees of sessions and of the bus: an exception that carries facts.
 
     :param message: what failed, for people.
     :param fields: facts about the failure; each becomes an attribute.
     """
-
-    session_id: str = ""
-    operation: str = ""
 
     def __init__(self, message: str = "", **fields: Any) -> None:
         super().__init__(message)
@@ -75,8 +72,15 @@ class SessionError(Exception):
         return _restore, (type(self), str(self), self.fields)
 
 
-def _restore(kind: type[SessionError], message: str, fields: dict[str, Any]) -> SessionError:
+def _restore(kind: type[GreenroomError], message: str, fields: dict[str, Any]) -> GreenroomError:
     return kind(message, **fields)
+
+
+class SessionError(GreenroomError):
+    """Root of the errors about sessions."""
+
+    session_id: str = ""
+    operation: str = ""
 
 
 def error_is(error: BaseException | None, kind: type[BaseException]) -> bool:

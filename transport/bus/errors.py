@@ -20,28 +20,11 @@ Each carries its facts as attributes; the text is for people.
 
 from __future__ import annotations
 
-from typing import Any
+from ...actors.errors import GreenroomError
 
 
-class BusError(Exception):
-    """Root of the tree.
-
-    :param message: what failed, for people.
-    :param fields: facts about the failure; each becomes an attribute.
-    """
-
-    def __init__(self, message: str = "", **fields: Any) -> None:
-        super().__init__(message)
-        self.fields = fields
-        for name, value in fields.items():
-            setattr(self, name, value)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), str(self), self.fields)
-
-
-def _restore(kind: type[BusError], message: str, fields: dict[str, Any]) -> BusError:
-    return kind(message, **fields)
+class BusError(GreenroomError):
+    """Root of the tree."""
 
 
 class BusProtocolError(BusError):
