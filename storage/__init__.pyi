@@ -21,12 +21,18 @@ from .home import (
     HomeStore as HomeStore,
     RowsPage as RowsPage,
 )
+from .journal import (
+    RecoveryReport as RecoveryReport,
+)
 from .meta import (
     read_meta as read_meta,
     write_meta as write_meta,
 )
 from .readonly import (
     ReadOnlySessionStore as ReadOnlySessionStore,
+)
+from .replay import (
+    ReplayReport as ReplayReport,
 )
 from .session_store import (
     SessionStore as SessionStore,

@@ -71,6 +71,9 @@ from .bus.filters import (
 from .bus.green_subscriber import (
     GreenSubscriber as GreenSubscriber,
 )
+from .bus.keys import (
+    KeyStore as KeyStore,
+)
 from .bus.positions import (
     Lag as Lag,
 )

@@ -34,6 +34,18 @@ PURE_FILES = (
     "transport/bus/cursor.py",
     "transport/bus/catchup.py",
     "transport/bus/errors.py",
+    "transport/bus/arrived.py",
+    "transport/bus/control.py",
+    "transport/bus/credentials.py",
+    "transport/bus/error_table.py",
+    "transport/bus/fields.py",
+    "transport/bus/filters.py",
+    "transport/bus/positions.py",
+    "transport/bus/roles.py",
+    "transport/bus/tracks.py",
+    "transport/bus/wanted.py",
+    "transport/bus/window.py",
+    "transport/bus/zap.py",
 )
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "actors/errors.py": ("greenroom.",),
