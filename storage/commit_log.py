@@ -1,4 +1,4 @@
-"""The write-ahead log of a runtime: the point at which a write is kept (03 13, DESIGN 7).
+"""The write-ahead log of a runtime: the point at which a write is kept (03 13).
 
 One native thread takes everything that was submitted meanwhile and writes it as ONE record in one
 call; a second one waits for the medium (group commit). Rules owned here:

@@ -4,7 +4,7 @@ A position counts the bytes of records from the beginning of the history on, as 
 file: it does not change when a part is sealed. Rules owned here:
 
 - Finding the file of a position and opening it is safe while another thread seals.
-- A block of a sealed part is verified when the first byte of it is read (DESIGN 5.18).
+- A block of a sealed part is verified when the first byte of it is read.
 """
 
 from __future__ import annotations

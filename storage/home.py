@@ -94,7 +94,7 @@ class HomeStore:
         :param post: runs a callable in the hub; called from native threads.
         :param durability: ``default``, ``power`` or ``process`` (03 13).
         :param sync_interval: seconds after which class P is synced.
-        :param wal_bytes_max: bytes of the log that may wait for the journals (DESIGN 5.18).
+        :param wal_bytes_max: bytes of the log that may wait for the journals.
         :raises HomeInUseError: another runtime has it.
         :raises StoreCorruptError: the log is damaged before whole records.
         :raises StorageError: the home can not be made, read or written.

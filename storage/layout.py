@@ -1,4 +1,4 @@
-"""Where everything of a home lies (DESIGN 5.1).
+"""Where everything of a home lies.
 
 ::
 

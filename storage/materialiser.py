@@ -1,4 +1,4 @@
-"""From the log into the journals: one native thread that copies committed records (DESIGN 7).
+"""From the log into the journals: one native thread that copies committed records.
 
 The log is the commit point; a session's own files follow behind it, in batches, and are complete
 when the session is closed. Rules owned here:

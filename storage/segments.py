@@ -53,7 +53,7 @@ class LogSegments:
         self._sizes = dict.fromkeys(numbers, 0)
         self._kept: frozenset[int] = frozenset()
         self.wal_bytes_max = wal_bytes_max
-        """Bytes of full segments over which the log takes no more writes (DESIGN 5.18)."""
+        """Bytes of full segments over which the log takes no more writes."""
         self._segment_bytes = max(wal_bytes_max // SEGMENTS_PER_LOG, 1)
         self._full_at = self._segment_bytes
         self.error: StorageError | None = None

@@ -1,4 +1,4 @@
-"""TinyDB on a journal: tables whose documents stay on disk (DESIGN 4, 03 14).
+"""TinyDB on a journal: tables whose documents stay on disk.
 
 :class:`JournalDB` is a :class:`tinydb.TinyDB`; its storage appends one record per call and keeps
 only the place of each document in memory. Rules owned here:

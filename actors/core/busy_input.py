@@ -29,9 +29,10 @@ from ..errors import (
     SessionInputQueueFullError,
     SessionValueError,
 )
+from ..model.ids import QUEUE_ENTRY_PREFIX
 from ..model.turn import BusyInputMode, QueueEntry, QueueStatus
 from .effects import TableChange
-from .state import InputQueue
+from .state import InputQueue, SessionState, mint
 
 QUEUE_TABLE = "input_queue"
 GENERATION_TABLE = "input_state"
@@ -74,6 +75,25 @@ def check_text(text: str, bytes_max: int) -> str:
             f"input queue: text exceeds session.busy_input.max_text_bytes ({bytes_max})"
         )
     return trimmed
+
+
+def new_entry(
+    state: SessionState, text: str, mode: BusyInputMode, now: datetime
+) -> tuple[SessionState, QueueEntry]:
+    """An input of the session's present generation, in no queue yet."""
+    state, entry_id = mint(state, QUEUE_ENTRY_PREFIX)
+    entry = QueueEntry(
+        id=entry_id,
+        session_id=state.id,
+        seq=0,
+        status=QueueStatus.QUEUED,
+        mode=mode,
+        text=text,
+        session_generation=state.queue.generation,
+        enqueued_at=now,
+        updated_at=now,
+    )
+    return state, entry
 
 
 def enqueue(queue: InputQueue, entry: QueueEntry, cap: int) -> tuple[InputQueue, QueueEntry, int]:

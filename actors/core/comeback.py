@@ -1,4 +1,4 @@
-"""An agent that comes back: the session restarts it by its policy (01 9.6, DESIGN 5.9).
+"""An agent that comes back: the session restarts it by its policy (01 9.6).
 
 A restart is not a stop: no ``session_stopped``, one ``session_recovered`` marker. The turn that was
 cut has its terminal event already; its input is queued again only where the policy says so, and
@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from ..errors import SessionInputQueueFullError
-from ..model.ids import QUEUE_ENTRY_PREFIX, TURN_PREFIX
+from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
 from ..model.session import SessionLivenessMeta, State, StopReason
-from ..model.turn import BusyInputMode, QueueEntry, QueueStatus
+from ..model.turn import BusyInputMode
 from . import busy_input
 from .effects import ArmTimer, Commit, DisarmTimer, Effects, Report, RestartAgent, WriteMeta
 from .inputs import AgentExited, TimerFired
@@ -79,18 +79,7 @@ def abandon(state: SessionState) -> Step:
 
 
 def _replay(state: SessionState, cut: CutTurn, now: datetime) -> Step:
-    state, entry_id = mint(state, QUEUE_ENTRY_PREFIX)
-    entry = QueueEntry(
-        id=entry_id,
-        session_id=state.id,
-        seq=0,
-        status=QueueStatus.QUEUED,
-        mode=BusyInputMode.QUEUE,
-        text=cut.message,
-        session_generation=state.queue.generation,
-        enqueued_at=now,
-        updated_at=now,
-    )
+    state, entry = busy_input.new_entry(state, cut.message, BusyInputMode.QUEUE, now)
     try:
         queue, entry, position = busy_input.enqueue(state.queue, entry, state.busy_input.queue_cap)
     except SessionInputQueueFullError as error:

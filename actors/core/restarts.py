@@ -1,4 +1,4 @@
-"""Whether a session whose agent ended starts it again, and after how long (01 9.6, DESIGN 5.11).
+"""Whether a session whose agent ended starts it again, and after how long (01 9.6).
 
 =============  =========  =========  =========  =============================================
 the agent      temporary  transient  permanent  if it comes back too often, or not at all

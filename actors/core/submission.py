@@ -25,13 +25,11 @@ from ..errors import (
     PromptNotInProgressError,
     SessionValueError,
 )
-from ..model.ids import QUEUE_ENTRY_PREFIX, TURN_PREFIX
+from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
 from ..model.session import State
 from ..model.turn import (
     BusyInputMode,
-    QueueEntry,
-    QueueStatus,
     SendPromptResult,
     TurnSource,
 )
@@ -191,7 +189,7 @@ def _queue(state: SessionState, input: PromptSubmitted, message: str, now: datet
     state, turn_id = _current_or_fresh(state)
     try:
         text = busy_input.check_text(message, state.busy_input.max_text_bytes)
-        state, entry = _entry(state, text, BusyInputMode.QUEUE, now)
+        state, entry = busy_input.new_entry(state, text, BusyInputMode.QUEUE, now)
         queue, entry, position = busy_input.enqueue(state.queue, entry, state.busy_input.queue_cap)
     except SessionValueError as error:
         return state, refuse(input.ask, error)
@@ -232,7 +230,7 @@ def _stage(state: SessionState, ask: int, message: str, now: datetime) -> Step:
     except SessionValueError as error:
         return state, refuse(ask, error)
     state, turn_id = _current_or_fresh(state)
-    state, entry = _entry(state, text, BusyInputMode.STEER, now)
+    state, entry = busy_input.new_entry(state, text, BusyInputMode.STEER, now)
     (queue, changes), entry = busy_input.stage(state.queue, entry, now)
     note = marker(
         MarkerKind.PROMPT_STEERED,
@@ -306,24 +304,6 @@ def _cancel_turn(state: SessionState, turn: Turn) -> Step:
     told = turn.phase is not TurnPhase.SETUP
     state = replace(state, turn=replace(turn, cancel_requested=True))
     return state, (CancelPrompt(turn.turn_id),) if told else ()
-
-
-def _entry(
-    state: SessionState, text: str, mode: BusyInputMode, now: datetime
-) -> tuple[SessionState, QueueEntry]:
-    state, entry_id = mint(state, QUEUE_ENTRY_PREFIX)
-    entry = QueueEntry(
-        id=entry_id,
-        session_id=state.id,
-        seq=0,
-        status=QueueStatus.QUEUED,
-        mode=mode,
-        text=text,
-        session_generation=state.queue.generation,
-        enqueued_at=now,
-        updated_at=now,
-    )
-    return state, entry
 
 
 def _current_or_fresh(state: SessionState) -> tuple[SessionState, str]:

@@ -1,4 +1,4 @@
-"""The verbs of a runtime for other processes: one handler per operation (DESIGN 5.16).
+"""The verbs of a runtime for other processes: one handler per operation.
 
 A stream's first item says what became of the prompt; the others are the events of its turn. A
 caller that leaves a stream never disturbs the turn.

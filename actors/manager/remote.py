@@ -1,4 +1,4 @@
-"""``RemoteSessionManager``: the same verbs, for a process beside the runtime's (DESIGN 5.16).
+"""``RemoteSessionManager``: the same verbs, for a process beside the runtime's.
 
 Everything is a call over the runtime's control connection; errors arrive as the classes they were
 raised as. Handles hold no state: what they show is asked for each time.

@@ -25,7 +25,7 @@ class RestartMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When an agent is started again, and how often (01 9.6, DESIGN 5.11).
+    """When an agent is started again, and how often (01 9.6).
 
     :param mode: a :class:`RestartMode` or its token.
     :param max_restarts: restarts within the window that are allowed; one more ends the session.

@@ -2,7 +2,7 @@
 
 One batch per step. A batch leaves when all its commits are settled and every earlier batch has
 left, so rows are published strictly in sequence order and a durable row holds back what is behind
-it (DESIGN 3). A failed commit turns its own dependents into failures and nothing else.
+it. A failed commit turns its own dependents into failures and nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starts the agent of a session again while the session lives on (01 9.6, DESIGN 5.9)."""
+"""Starts the agent of a session again while the session lives on (01 9.6)."""
 
 from __future__ import annotations
 

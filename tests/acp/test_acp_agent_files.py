@@ -1,4 +1,4 @@
-"""Files, grants and all else an agent may ask for (04 5; 07 R27-R30; DESIGN 5.7)."""
+"""Files, grants and all else an agent may ask for (04 5; 07 R27-R30)."""
 
 import json
 

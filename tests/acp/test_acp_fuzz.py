@@ -1,4 +1,4 @@
-"""Whatever an agent writes: only what is documented happens, in bounded memory (DESIGN P1).
+"""Whatever an agent writes: only what is documented happens, in bounded memory.
 
 ``make test`` feeds 100,000 messages or as many as its budget of time allows, ``make chaos``
 1,000,000. Both print the seed; set it in ``SEEDS`` to run one again.

@@ -1,4 +1,4 @@
-"""Laws of the client that hold for every agent: reads, schedules, noise (07 11; DESIGN P1)."""
+"""Laws of the client that hold for every agent: reads, schedules, noise (07 11)."""
 
 import contextlib
 import json

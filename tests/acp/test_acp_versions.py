@@ -1,4 +1,4 @@
-"""Which version is spoken, and the handshake of v2 (07 1, 2; DESIGN 5.15)."""
+"""Which version is spoken, and the handshake of v2 (07 1, 2)."""
 
 import pytest
 from greenroom.actors.model.agent import PermissionMode

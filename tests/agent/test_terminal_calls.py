@@ -98,7 +98,7 @@ def test_an_agent_without_the_offer_is_told_there_is_no_such_method(stage):
 
 
 def test_a_grant_allows_a_terminal_for_its_tool_call_only(stage):
-    """DESIGN 5.7: an interactive allow opens terminals until the call has ended."""
+    """An interactive allow opens terminals until the call has ended."""
     process = stage.start(
         stage.script(
             ASK

@@ -1,4 +1,4 @@
-"""spec 01 9.6, DESIGN 5.9: an agent that comes back, decided by the step."""
+"""spec 01 9.6: an agent that comes back, decided by the step."""
 
 from __future__ import annotations
 

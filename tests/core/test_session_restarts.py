@@ -1,4 +1,4 @@
-"""spec 01 9.6, DESIGN 5.9 and 5.11: which ends restart, how often and how fast."""
+"""spec 01 9.6: which ends restart, how often and how fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DESIGN 5.9 through whole sessions: a crashed agent comes back, the queue goes on."""
+"""Restarts through whole sessions: a crashed agent comes back, the queue goes on."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Locate = Callable[[str], str]
 
 
 class Grants:
-    """The tool calls somebody allowed, while they and their turn last (DESIGN 5.7)."""
+    """The tool calls somebody allowed, while they and their turn last."""
 
     def __init__(self) -> None:
         self._paths: dict[str, frozenset[str]] = {}

@@ -1,4 +1,4 @@
-"""Which version of ACP is spoken with an agent (07 1; DESIGN 5.15).
+"""Which version of ACP is spoken with an agent (07 1).
 
 ``auto`` asks for v1; v2, a draft, only where the agent answers in its shape or refuses v1. ``1``
 and ``2`` ask for that one and take no other.

@@ -1,4 +1,4 @@
-"""Learn that a child process ended, on any thread's hub (DESIGN G1), and reap it once.
+"""Learn that a child process ended, on any thread's hub, and reap it once.
 
 By process id only, never by the end of a pipe, which a grandchild may hold (D31). Two ways: a
 pidfd in the hub's loop, or, where the system has none, a native thread that waits. Both leave the

@@ -1,4 +1,4 @@
-"""The standard library as it was before any monkey patching, where that matters (DESIGN G3).
+"""The standard library as it was before any monkey patching, where that matters.
 
 In a patched host ``subprocess`` forks in Python and steals exit codes, new threads are greenlets,
 and even ``os.close`` waits for the loop: a pipe whose end decides something would stay open, and in
