@@ -8,9 +8,8 @@ crashed        stop       restart    restart    end, reason ``agent_crashed``
 exited         stop       stop       restart    end, reason ``agent_crashed``
 =============  =========  =========  =========  =============================================
 
-``stop`` is the end by the tables of 01 9.1. A requested stop never restarts. The arithmetic is
-OTP's: the restart is pushed first, those older than the window are dropped, then the rest is
-compared with the limit.
+``stop`` is the end by the tables of 01 9.1. A requested stop never restarts. How often and how fast
+is :mod:`..restart_arithmetic`.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from enum import StrEnum
 from ..model.event import AgentEvent
 from ..model.marker import MarkerKind
 from ..model.restart import RestartMode, RestartPolicy
+from ..restart_arithmetic import doubled_delay, within_window
 from .markers import marker
 
 
@@ -55,9 +55,6 @@ RESTARTED: dict[AgentEnd, frozenset[RestartMode]] = {
 """The modes that start the agent again, by how it ended."""
 
 RECOVERED = "Session recovered after agent restart."
-
-DOUBLINGS_MAX = 64
-"""Beyond so many the delay is at its limit for any backoff that makes sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +106,9 @@ def decide_restart(
     return RestartDecision(Verdict.RESTART, delay_s, len(recent), recent)
 
 
-def within_window(moments: tuple[float, ...], now_s: float, window_s: float) -> tuple[float, ...]:
-    """The moments that are not older than the window; its edge is inside it."""
-    return tuple(moment for moment in moments if now_s - moment <= window_s)
-
-
 def backoff_delay(policy: RestartPolicy, count: int) -> float:
     """Seconds to wait before the ``count``-th restart (from 1) within the window."""
-    doubled: float = policy.backoff_s * 2.0 ** min(count - 1, DOUBLINGS_MAX)
-    return min(doubled, policy.backoff_max_s)
+    return doubled_delay(policy.backoff_s, policy.backoff_max_s, count)
 
 
 def restart_marker(

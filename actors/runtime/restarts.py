@@ -1,9 +1,4 @@
-"""When to restart what: OTP's tables and its restart arithmetic, and the backoff. Pure.
-
-Rules it owns: a restart is pushed first, those older than the window are dropped, and then the
-rest is compared with the limit, so that ``max_restarts`` restarts inside one window are allowed
-and the next is not; a window's edge is inside it.
-"""
+"""When to restart what: OTP's tables, on the arithmetic of :mod:`..restart_arithmetic`. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
 
+from ..restart_arithmetic import doubled_delay, within_window
 from .childspec import AutoShutdown, Restart, Strategy
 from .errors import ChildSpecError
 
@@ -25,9 +21,6 @@ __all__ = [
     "ends_supervisor",
     "judge",
 ]
-
-DOUBLINGS_MAX = 64
-"""Beyond so many the delay is at its limit for any backoff that makes sense."""
 
 K = TypeVar("K")
 
@@ -124,7 +117,7 @@ def add_restart(
     times: Sequence[float], now: float, limits: RestartLimits
 ) -> tuple[tuple[float, ...], bool]:
     """The restarts within the window, this one included, and whether that is too many."""
-    kept = tuple(time for time in (*times, now) if time >= now - limits.window_s)
+    kept = within_window((*times, now), now, limits.window_s)
     return kept, len(kept) > limits.max_restarts
 
 
@@ -133,6 +126,5 @@ def backoff_delay(limits: RestartLimits, attempt: int, draw: Callable[[], float]
 
     :param draw: gives chance, in [0, 1); asked only where there is jitter.
     """
-    doubled = limits.backoff_s * 2.0 ** min(attempt - 1, DOUBLINGS_MAX)
-    delay = min(doubled, limits.backoff_max_s)
+    delay = doubled_delay(limits.backoff_s, limits.backoff_max_s, attempt)
     return delay * (1 - limits.jitter * draw()) if limits.jitter and delay else delay

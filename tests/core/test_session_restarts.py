@@ -7,17 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 from greenroom.actors.core.restarts import (
-    DOUBLINGS_MAX,
     AgentEnd,
     Verdict,
     backoff_delay,
     decide_restart,
     end_of,
     restart_marker,
-    within_window,
 )
 from greenroom.actors.errors import SessionValueError
 from greenroom.actors.model.restart import RESTARTS_MAX, RestartMode, RestartPolicy
+from greenroom.actors.restart_arithmetic import DOUBLINGS_MAX, within_window
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -30,6 +30,7 @@ WORLD = {
 PURE = ("actors/model/", "actors/core/", "transport/acp/", "storage/format/")
 PURE_FILES = (
     "actors/errors.py",
+    "actors/restart_arithmetic.py",
     "transport/bus/frames.py",
     "transport/bus/cursor.py",
     "transport/bus/catchup.py",
@@ -49,6 +50,7 @@ PURE_FILES = (
 )
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "actors/errors.py": ("greenroom.",),
+    "actors/restart_arithmetic.py": ("greenroom.",),
     "actors/model/": (
         "greenroom.actors.core",
         "greenroom.actors.runtime",
