@@ -289,26 +289,48 @@ def test_strays_are_found_by_their_token_alone():
         other.wait()
 
 
-def test_a_stray_that_is_just_starting_a_program_is_looked_at_again(monkeypatch):
+@pytest.mark.parametrize("blind", [{1, 2, 3}, {2}, {2, 3, 5}])
+def test_a_stray_that_is_just_starting_a_program_is_looked_at_again(monkeypatch, blind):
     """While a program is loaded its process has no environment to be known by."""
     token = "t" + os.urandom(8).hex()
     stray = subprocess.Popen(["sleep", "300"], env={**CLEAN, START_VARIABLE: token})
     read, seen = groups._token_of, []
 
-    def blind_at_first(pid):
+    def blind_at_times(pid):
         if pid == stray.pid:
             seen.append(pid)
-            if len(seen) <= 3:
+            if len(seen) in blind:
                 return None
         return read(pid)
 
-    monkeypatch.setattr(groups, "_token_of", blind_at_first)
+    monkeypatch.setattr(groups, "_token_of", blind_at_times)
     try:
         assert kill_strays({token}) == {token: [stray.pid]}
-        assert len(seen) > 3
+        assert len(seen) > max(blind)
     finally:
         stray.kill()
         stray.wait()
+
+
+def test_what_a_stray_forked_while_it_was_killed_is_killed_too(monkeypatch):
+    token = "t" + os.urandom(8).hex()
+    env = {**CLEAN, START_VARIABLE: token}
+    strays = [subprocess.Popen(["sleep", "300"], env=env, start_new_session=True)]
+    kill = groups._kill
+
+    def fork_first(pid, token):
+        if len(strays) < 4:
+            strays.append(subprocess.Popen(["sleep", "300"], env=env, start_new_session=True))
+        return kill(pid, token)
+
+    monkeypatch.setattr(groups, "_kill", fork_first)
+    try:
+        assert kill_strays({token}) == {token: [stray.pid for stray in strays]}
+        assert len(strays) == 4
+    finally:
+        for stray in strays:
+            stray.kill()
+            stray.wait()
 
 
 def test_a_young_process_without_any_environment_is_not_waited_for_long(monkeypatch):

@@ -20,6 +20,8 @@ YOUNG_S = 10.0
 EXEC_LOOKS_MAX = 100
 EXEC_PAUSE_S = 0.005
 """A young process without an environment is looked at again so often, with this pause."""
+FORK_LOOKS_MAX = 100
+"""So often the process table is read again for what the killed had started meanwhile."""
 _KERNEL_THREAD = 0x00200000
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MARK = re.compile(rb"(?:^|\0)" + START_VARIABLE.encode() + rb"=([^\0]*)")
@@ -56,12 +58,20 @@ def kill_strays(tokens: Collection[str]) -> dict[str, list[int]]:
     :returns: by token, the ids of those killed.
     """
     killed: dict[str, list[int]] = {}
-    unread = _look(_pids(), tokens, killed)
-    for _ in range(EXEC_LOOKS_MAX):
-        if not unread:
+    seen: set[int] = set()
+    for _ in range(FORK_LOOKS_MAX):
+        fresh = set(_pids()) - seen
+        seen |= fresh
+        count = sum(map(len, killed.values()))
+        unread = _look(fresh, tokens, killed)
+        for _ in range(EXEC_LOOKS_MAX):
+            if not unread:
+                break
+            natives.sleep(EXEC_PAUSE_S)
+            unread = _look(unread, tokens, killed)
+        if sum(map(len, killed.values())) == count:
             break
-        natives.sleep(EXEC_PAUSE_S)
-        unread = _look(unread, tokens, killed)
+        # What was killed may have forked after the table was read.
     return killed
 
 
@@ -70,29 +80,36 @@ def _look(pids: Iterable[int], tokens: Collection[str], killed: dict[str, list[i
     unread: list[int] = []
     for pid in pids:
         token = _token_of(pid)
-        if token is None:
-            if _is_young(pid):
-                unread.append(pid)
-        elif token in tokens and _kill(pid, token):
-            killed.setdefault(token, []).append(pid)
+        if token is not None and token in tokens:
+            # The look inside `_kill` decides: the process may be starting a program since this one.
+            token = _kill(pid, wanted := token)
+            if token == wanted:
+                killed.setdefault(token, []).append(pid)
+        if token is None and _is_young(pid):
+            unread.append(pid)
     return unread
 
 
-def _kill(pid: int, token: str) -> bool:
+def _kill(pid: int, token: str) -> str | None:
+    """Kill a process if it still carries the token.
+
+    :returns: what it carried, as :func:`_token_of` says it; blank when it was not killed.
+    """
     try:
         held = os.pidfd_open(pid)
     except OSError:
-        return False
+        return ""
     try:
         # Looked at again under the held descriptor: the id may have passed to somebody else.
-        if _token_of(pid) != token:
-            return False
+        found = _token_of(pid)
+        if found != token:
+            return found
         signal.pidfd_send_signal(held, signal.SIGKILL)
     except OSError:
-        return False
+        return ""
     finally:
         natives.close(held)
-    return True
+    return token
 
 
 def _token_of(pid: int) -> str | None:
