@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.util
 import statistics
 import subprocess
 import sys
@@ -293,10 +292,58 @@ def test_f1_tell_into_one_actor():
 @pytest.mark.bench
 @pytest.mark.parametrize(("module", "case"), [("thespian", tell_thespian), ("xoscar", tell_xoscar)])
 def test_f1_tell_beside_other_actor_libraries(module, case):
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed here")
+    pytest.importorskip(module, reason=f"{module} comes with greenroom[bench]")
     ratios = race(f"F1 tell beside {module}", {"greenroom": tell_green, module: case})
     assert ratios[module] >= 1
+
+
+@pytest.fixture
+def taker_of_ray(monkeypatch):
+    """An actor of a Ray on this machine, of one process beside ours."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ray = pytest.importorskip("ray", reason="Ray comes with greenroom[ray]")
+
+    @ray.remote
+    class Taker:
+        def take(self, message):
+            return message
+
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    taker = Taker.remote()
+    ray.get(taker.take.remote(0))
+    yield taker
+    ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_f1_tell_beside_ray(taker_of_ray):
+    import ray
+
+    def tell_ray():
+        count, begun = TELLS // 50, time.perf_counter()
+        for n in range(count):
+            last = taker_of_ray.take.remote(n)
+        ray.get(last)
+        return rate(count, begun)
+
+    cases = {"greenroom": tell_green, "Ray, its process": tell_ray}
+    assert race("F1 tell beside Ray", cases)["Ray, its process"] >= 1
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_f2_ask_beside_ray(taker_of_ray):
+    import ray
+
+    def ask_ray():
+        count, begun = ASKS // 20, time.perf_counter()
+        for n in range(count):
+            ray.get(taker_of_ray.take.remote(n))
+        return rate(count, begun)
+
+    cases = {"greenroom": ask_green, "Ray, its process": ask_ray}
+    assert race("F2 ask beside Ray", cases)["Ray, its process"] >= 1
 
 
 @pytest.mark.bench
