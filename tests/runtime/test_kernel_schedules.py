@@ -242,14 +242,15 @@ def delivered_twice(monkeypatch):
     monkeypatch.setattr(Mortal, "_deliver", twice)
 
 
-def accepted_twice(accept):
-    def offer(self, message, reply_to, lane):
-        accept(self, message, reply_to, lane)
-        if reply_to is None and lane is Lane.WORK:
-            accept(self, message, reply_to, lane)
-            self.accepted -= 1
+def handled_twice(turn_over):
+    def repeat(self):
+        found = turn_over(self)
+        if found:
+            self._outgoing.append(self._outgoing[-1])
+            self.accepted += 1
+        return found
 
-    return offer
+    return repeat
 
 
 def unanswered(bury):
@@ -282,7 +283,7 @@ PLANTS = {
     "what was postponed is forgotten": swapped(
         Mailbox, "release_postponed", lambda _: lambda self: setattr(self, "_postponed", None)
     ),
-    "a message is accepted twice": swapped(Mailbox, "_accept", accepted_twice),
+    "a message is handled twice": swapped(Mailbox, "_turn_over", handled_twice),
     "a lane is last in, first out": swapped(Mailbox, "_turn_over", last_in_first_out),
     "who raises lives on": swapped(Cell, "_crash", lambda _: lambda self, *error: None),
     "the registry keeps the dead": swapped(census, "unregister", lambda _: lambda ref: None),
