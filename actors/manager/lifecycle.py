@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -198,12 +197,12 @@ class LifecycleVerbs(RepairVerbs):
             self.stop_with_cause(
                 checked, StopCause.USER_REQUESTED, "session deleted", timeout=timeout
             )
-        directory = self._directory(checked)
-        if not self._runtime.off_hub(directory.is_dir):
+        directory, documents = self._directory(checked), self._runtime.world.documents
+        if not self._runtime.off_hub(documents.is_directory, directory):
             raise SessionNotFoundError(
                 f'delete: session "{checked}" not found', session_id=checked, operation="delete"
             )
-        self._runtime.off_hub(shutil.rmtree, directory)
+        self._runtime.off_hub(documents.remove_tree, directory)
 
     def _start_afresh(
         self,
@@ -247,11 +246,15 @@ class LifecycleVerbs(RepairVerbs):
             directory=self._directory(meta.id),
             busy_input=runtime.options.session_busy_input_config,
             supervision=runtime.options.session_supervision,
+            id_seed=runtime.world.id_seed(),
             resumed=resumed,
         )
         context = CallContext.after(timeout)
         try:
-            live = start_session(Launch(plan, runtime.home, runtime.ports_for, context))
+            launch = Launch(
+                plan, runtime.home, runtime.ports_for, context, runtime.world.documents
+            )
+            live = start_session(launch)
             live.handle = runtime.handle_of(live)
             live.ports.notices.created(live.handle)
             runtime.registry.activate(live)

@@ -6,7 +6,6 @@ Opened and closed as a whole; what the verbs share is here, what they do is in t
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -14,25 +13,20 @@ from typing import Any, TypeVar
 import pykka
 import zmq
 
-from ...storage.home import HomeStore
-from ...storage.meta import read_meta, write_meta
 from ...storage.session_store import SessionStore
 from ...transport.agent.driver import ACPDriver
 from ...transport.agent.protocol import AgentDriver
 from ...transport.bus.control_call import Verb
 from ...transport.bus.control_server import ControlServer
 from ...transport.bus.error_table import ErrorTable
-from ...transport.bus.publisher import Publisher
 from ..core.inputs import StopRequested
 from ..core.recovery import classify_inactive_meta_for_recovery
 from ..core.redaction import Redactor
 from ..errors import SessionNotActiveError, SessionNotFoundError
 from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, StopCause
-from ..runtime.clock import GeventClock
 from ..runtime.future import GreenFuture
 from ..runtime.hub import Hub
-from ..runtime.native import NativeWorker
 from ..session.live import LiveSession
 from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
@@ -42,9 +36,8 @@ from ..session.startup import StartPlan
 from .daemon import calls_address
 from .options import ManagerOptions
 from .registry import Registry
-from .workspaces import DirectoryWorkspaces
+from .world import World
 
-CATALOG_FILE = "catalog.journal"
 META_FILE = "meta.json"
 CLOSE_TIMEOUT = 10.0
 """Seconds ``close()`` gives its sessions by default; the agents' escalation fits in."""
@@ -56,32 +49,28 @@ class Runtime:
     """One open home. Every method runs in the hub.
 
     :param hub: where everything lives.
+    :param world: what it is built on; ``None`` is the real one.
     :raises HomeInUseError: another runtime owns the home.
     """
 
-    def __init__(self, options: ManagerOptions, hub: Hub) -> None:
+    def __init__(self, options: ManagerOptions, hub: Hub, world: World | None = None) -> None:
         self.options = options
+        self.world = world = world or World()
         self.hub = hub
         self.logger = options.logger
-        self.clock = GeventClock(hub)
+        self.clock = world.clock(hub)
         self.registry = Registry()
         self.redactor = Redactor()
         self.closing = False
         self.handle_of: Callable[[LiveSession], Any] = lambda live: live
         with contextlib.ExitStack() as undo:
-            self.home = HomeStore.open(
-                options.home,
-                post=hub.post,
-                durability=options.durability,
-                sync_interval=options.sync_interval,
-                fs=options.file_system,
-            )
+            self.home = world.home(options, hub)
             undo.callback(self.home.close)
-            self.worker = NativeWorker("greenroom-files")
+            self.worker = world.worker()
             undo.callback(self.worker.close, CLOSE_TIMEOUT)
-            self.workspaces = DirectoryWorkspaces(options.home / CATALOG_FILE)
+            self.workspaces = world.workspaces(options)
             undo.callback(self.workspaces.close)
-            self.publisher = Publisher(options.home, source=self.home, logger=self.logger)
+            self.publisher = world.publisher(options, self.home)
             self.publisher.open()
             undo.callback(self.publisher.close)
             self.driver: AgentDriver = options.driver or ACPDriver()
@@ -138,7 +127,7 @@ class Runtime:
             session_id=plan.meta.id,
             agent_name=plan.meta.agent_name,
             store=store,
-            meta_writer=MetaWriter(path, self.worker, self.hub.post),
+            meta_writer=MetaWriter(path, self.worker, self.hub.post, self.world.documents),
             driver=self.driver,
             clock=self.clock,
             timers=self.clock,
@@ -176,7 +165,7 @@ class Runtime:
         """
         path = self.options.home / "sessions" / session_id / META_FILE
         try:
-            meta: SessionMeta = self.off_hub(read_meta, path)
+            meta: SessionMeta = self.off_hub(self.world.documents.read_meta, path)
         except SessionNotFoundError as error:
             raise SessionNotFoundError(
                 f'{operation}: session "{session_id}" not found; `greenroom ls` lists them',
@@ -188,7 +177,7 @@ class Runtime:
         pid = meta.liveness.subprocess_pid if meta.liveness else 0
         now = self.clock.now()
         recovered, changed = classify_inactive_meta_for_recovery(
-            now, meta, process_alive=process_alive(pid)
+            now, meta, process_alive=self.world.process_alive(pid)
         )
         if changed:
             self.logger.info(
@@ -196,21 +185,8 @@ class Runtime:
                 session_id,
                 recovered.stop_reason,
             )
-            self.off_hub(write_meta, path, recovered)
+            self.off_hub(self.world.documents.write_meta, path, recovered)
         return recovered
-
-
-def process_alive(pid: int) -> bool:
-    """Whether a process of that id runs (01 17)."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def answer(future: GreenFuture[T], timeout: float | None, operation: str) -> T:

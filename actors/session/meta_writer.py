@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
-from ...storage.meta import write_meta
 from ..model.session import SessionMeta
 from ..runtime.future import GreenFuture
-from ..runtime.native import NativeWorker
+from .documents import Documents
+
+
+class Worker(Protocol):
+    """Runs file work outside of the hub."""
+
+    def submit(self, fn: Callable[..., None], *args: Any) -> GreenFuture[None]:
+        """Have ``fn(*args)`` called; its outcome is the future's."""
 
 
 class MetaWriter:
@@ -17,14 +24,20 @@ class MetaWriter:
     :param path: ``meta.json``.
     :param worker: where the file work runs.
     :param post: runs a callable in the hub, from any thread.
+    :param documents: where it is kept.
     """
 
     def __init__(
-        self, path: Path, worker: NativeWorker, post: Callable[[Callable[[], None]], None]
+        self,
+        path: Path,
+        worker: Worker,
+        post: Callable[[Callable[[], None]], None],
+        documents: Documents,
     ) -> None:
         self._path = path
         self._worker = worker
         self._post = post
+        self._documents = documents
         self._next: SessionMeta | None = None
         self._waiting: list[GreenFuture[None]] = []
         self._writing: list[GreenFuture[None]] = []
@@ -55,7 +68,7 @@ class MetaWriter:
         self._busy = True
         meta, self._next = self._next, None
         self._writing, self._waiting = self._waiting, []
-        write = self._worker.submit(write_meta, self._path, meta)
+        write = self._worker.submit(self._documents.write_meta, self._path, meta)
         write.add_done_callback(lambda done: self._post(lambda: self._written(done)))
 
     def _written(self, done: GreenFuture[None]) -> None:

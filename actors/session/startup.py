@@ -16,10 +16,8 @@ finalized by the actor and nothing of it is undone.
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -46,6 +44,7 @@ from ..model.settings import (
 from ..runtime.future import GreenFuture
 from ..runtime.mailbox import Lane
 from .actor import start_actor
+from .documents import Documents, OsDocuments
 from .live import LiveSession
 from .ports import SessionPorts
 
@@ -58,6 +57,7 @@ class StartPlan:
     """What is started.
 
     :param meta: the record in state ``starting``.
+    :param id_seed: what the incarnation makes its ids of.
     :param resumed: the meta a failed resume goes back to; ``None`` for a new session.
     """
 
@@ -67,6 +67,7 @@ class StartPlan:
     directory: Path
     busy_input: SessionBusyInputConfig
     supervision: SessionSupervisionConfig
+    id_seed: str
     resumed: SessionMeta | None = None
 
 
@@ -81,6 +82,7 @@ class Launch:
     home: HomeStore
     ports_for: PortsFactory
     context: CallContext
+    documents: Documents = field(default_factory=OsDocuments)
     store: SessionStore | None = None
     live: LiveSession | None = None
     finalized: bool = False
@@ -141,7 +143,7 @@ def close_store(launch: Launch) -> None:
         launch.store.close(closed.set)
         closed.get(timeout=LIFECYCLE_TIMEOUT)
     if launch.plan.resumed is None:
-        shutil.rmtree(launch.plan.directory, ignore_errors=True)
+        launch.documents.remove_tree(launch.plan.directory)
 
 
 def write_meta(launch: Launch) -> None:
@@ -243,7 +245,7 @@ def _initial_state(plan: StartPlan, store: SessionStore) -> SessionState:
     return SessionState(
         meta=plan.meta,
         workspace=plan.workspace,
-        id_seed=secrets.token_hex(16),
+        id_seed=plan.id_seed,
         busy_input=plan.busy_input,
         supervision=plan.supervision,
         queue=load(documents, int(generation.get("input_generation", 0))),
