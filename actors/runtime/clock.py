@@ -79,10 +79,8 @@ class GeventClock:
 
 def clock_of(dispatcher: Dispatcher) -> Timekeeper:
     """The clock of a dispatcher's actors: the one that was put in, else the hub's own."""
-    clock: Timekeeper | None = dispatcher.timekeeper
-    if clock is None:
-        clock = dispatcher.timekeeper = GeventClock(Hub.of(dispatcher.inlet))
-    return clock
+    clock: Timekeeper | None = dispatcher.inlet.timekeeper
+    return GeventClock(Hub.of(dispatcher.inlet)) if clock is None else clock
 
 
 class GeventTimer:

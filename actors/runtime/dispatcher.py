@@ -73,15 +73,14 @@ class Dispatcher:
     ``inlet``, ``dead_letters``, ``cells`` (of all actors alive), ``urn_prefix`` and ``serials``
     (of which the URNs of its actors are made), ``kicked`` (whether a kick is pending),
     ``around`` (what stands between mailboxes and handlers, None: nothing, and it costs nothing),
-    ``timekeeper`` (the clock of its actors, None: the hub's), ``names`` (their registry, made on
-    first use), ``restarts`` (of supervised actors) and ``retired_handled`` (messages handled by
-    actors that have ended), for metrics.
+    ``names`` (their registry, made on first use), ``restarts`` (of supervised actors) and
+    ``retired_handled`` (messages handled by actors that have ended), for metrics.
     """
 
     __slots__ = ("_after_poll", "_hub", "_idle", "_kick_callback", "_lent", "_loop",
                  "_loop_due", "_napped", "_queue",
                  "_workers", "around", "cells", "dead_letters", "inlet", "kicked", "names",
-                 "restarts", "retired_handled", "serials", "timekeeper", "urn_prefix")
+                 "restarts", "retired_handled", "serials", "urn_prefix")
 
     def __init__(self, hub: Any, inlet: Inlet) -> None:
         self.inlet = inlet
@@ -95,7 +94,6 @@ class Dispatcher:
         self._idle: list[Worker] = []
         self._workers: set[Worker] = set()
         self.around: Around | None = None
-        self.timekeeper: Any = None
         self.names: Any = None
         self.restarts = 0
         self.retired_handled = 0

@@ -250,7 +250,7 @@ class GreenFuture(Future[T]):
             return
         sleep = Sleep()
         sleep.greenlet = getcurrent()
-        sleep.alarm = None
+        sleep.unset_alarm = None
         loop = hub.loop
         waking = (sleep.end, loop if lender is None else lender.dispatcher, hub.thread_ident)
         if self.__dict__.setdefault("_first", waking) is not waking:
@@ -259,7 +259,7 @@ class GreenFuture(Future[T]):
         loop.ref()  # only a foreign thread may be left to wake us: the loop must not run out
         try:
             if timeout is not None:
-                sleep.set_alarm(loop, timeout)
+                sleep.set_alarm(hub, timeout)
             if self._outcome is None:  # else it came before the setter could know of us
                 if lender is not None:
                     lender.run_now()
@@ -295,7 +295,7 @@ class GreenFuture(Future[T]):
         hub.loop.ref()
         try:
             if timeout is not None:
-                sleep.set_alarm(hub.loop, timeout)
+                sleep.set_alarm(hub, timeout)
             while self._outcome is None and sleep.greenlet is not None:
                 hub.switch()
         finally:

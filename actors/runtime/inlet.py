@@ -36,11 +36,11 @@ class Inlet:
     Attributes: ``hub`` and ``loop`` (gevent's), ``thread_ident`` (of the hub's thread, 0 once
     closed or forked, because the system gives idents of ended threads to new ones), ``greenlets``
     (ours in this hub, which must end before it does), ``on_empty`` (called when the last of them
-    has left a closed inlet).
+    has left a closed inlet), ``timekeeper`` (the clock that was put in, None: the system's).
     """
 
     __slots__ = ("__weakref__", "_at_close", "_items", "_rung", "closed", "forked", "greenlets",
-                 "hub", "loop", "on_empty", "thread_ident")
+                 "hub", "loop", "on_empty", "thread_ident", "timekeeper")
 
     def __init__(self, hub: Any) -> None:
         self.hub = hub
@@ -53,6 +53,7 @@ class Inlet:
         self._at_close: list[Callable[[bool], None]] = []
         self.greenlets: set[Any] = set()
         self.on_empty: Callable[[], object] | None = None
+        self.timekeeper: Any = None
         _inlets.add(self)
 
     @classmethod

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .inlet import Inlet
 from .originals import get_ident
 
 __all__ = ["Lender", "Sleep", "Waking", "wake_up"]
@@ -34,10 +35,10 @@ class Lender(Protocol):
 class Sleep:
     """A greenlet that waits; :meth:`end` wakes it, once, and does nothing when it is gone."""
 
-    __slots__ = ("alarm", "greenlet")
+    __slots__ = ("greenlet", "unset_alarm")
 
     greenlet: Any
-    alarm: Any
+    unset_alarm: Callable[[], object] | None
 
     def end(self) -> None:
         """Wake the greenlet. Only in its hub's loop."""
@@ -45,17 +46,21 @@ class Sleep:
         if sleeper is not None:
             sleeper.switch()
 
-    def set_alarm(self, loop: Any, seconds: float) -> None:
-        """Wake it in ``seconds`` at the latest."""
-        self.alarm = loop.timer(seconds)
-        self.alarm.start(self.end)
+    def set_alarm(self, hub: Any, seconds: float) -> None:
+        """Wake it in ``seconds`` at the latest, by the clock that was put into its hub, if any."""
+        clock = Inlet.of(hub).timekeeper
+        if clock is None:
+            timer = hub.loop.timer(seconds)
+            timer.start(self.end)
+            self.unset_alarm = timer.close
+        else:
+            self.unset_alarm = clock.call_later(seconds, self.end).cancel
 
     def close(self) -> None:
         """It is awake, for whatever reason: let nothing wake it again."""
         self.greenlet = None
-        if self.alarm is not None:
-            self.alarm.stop()
-            self.alarm.close()
+        if self.unset_alarm is not None:
+            self.unset_alarm()
 
 
 def wake_up(end: Callable[[], object], loop: Any, ident: int) -> None:

@@ -11,8 +11,8 @@
 
 Rules it owns: timers fire in the order they are due, those due at the same time in the order they
 were made; between two of them the hub runs until nothing is left to do. It knows nothing of
-native threads, sockets and processes: who waits for one of these must not jump. Timeouts that
-gevent or Pykka count themselves (``ask(timeout=)``) go by the system's clock.
+native threads, sockets and processes: who waits for one of these must not jump. Timeouts of
+``ask`` and of futures go by this clock in the hub's thread; those that gevent itself counts do not.
 """
 
 from __future__ import annotations
@@ -92,14 +92,15 @@ class VirtualClock:
 
     def __enter__(self) -> VirtualClock:
         self._dispatcher = Dispatcher.current()
-        self._before, self._dispatcher.timekeeper = self._dispatcher.timekeeper, self
+        inlet = self._dispatcher.inlet
+        self._before, inlet.timekeeper = inlet.timekeeper, self
         if self._autojump:
             self._idle = self._loop.idle()
             self._watch_idle()
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        self._dispatcher.timekeeper = self._before
+        self._dispatcher.inlet.timekeeper = self._before
         if self._idle is not None:
             self._idle.stop()
             self._idle.close()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import gevent
+import pykka
 import pytest
+from greenroom.actors.runtime.actor import GreenActor
 from greenroom.actors.runtime.clock import GeventClock, Timers
 from greenroom.actors.runtime.errors import HubClosedError
 from greenroom.actors.runtime.future import GreenFuture
 from greenroom.actors.runtime.hub import Hub
 from greenroom.actors.runtime.native import NativeEvent
+from greenroom.actors.testing.clock import VirtualClock
 
 
 def test_the_time_of_day_is_aware_and_utc():
@@ -87,3 +90,31 @@ def test_a_closed_hub_takes_no_timers():
     timer.cancel()
     with pytest.raises(HubClosedError):
         clock.call_later(1, print)
+
+
+class Waiter(GreenActor):
+    """Asks somebody who never answers, an hour long."""
+
+    def on_receive(self, message):
+        silent = GreenFuture()
+        with pytest.raises(pykka.Timeout):
+            silent.get(timeout=3600)
+        return "waited"
+
+
+def test_timeouts_of_futures_and_asks_go_by_the_clock_of_the_hub():
+    with VirtualClock() as clock:
+        answer = Waiter.start().ask("wait", block=False)
+        clock.advance(3599)
+        assert not answer.done
+        clock.advance(1)
+        assert answer.get() == "waited"
+    with VirtualClock(autojump=True) as clock:
+        waiter = Waiter.start()
+        with pytest.raises(pykka.Timeout):
+            waiter.ask("wait", timeout=1800)
+        assert clock.monotonic() == 1800
+        assert waiter.ask("wait", timeout=7200) == "waited"
+        assert clock.monotonic() == 7200
+        assert clock.pending == 0, "an answer in time takes its alarm back"
+    pykka.ActorRegistry.stop_all()
