@@ -68,11 +68,14 @@ POLL_S = 0.002
 NEVER = Event()
 
 
-def until(condition, seconds=10.0):
-    """Wait in the hub for a condition of the outside world that nothing announces."""
+def until(condition, seconds=10.0, in_the_way=lambda: "the condition never came"):
+    """Wait in the hub for a condition of the outside world that nothing announces.
+
+    :param in_the_way: says what is in the way, for the failure.
+    """
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "the condition never came"
+        assert time.monotonic() < end, in_the_way()
         NEVER.wait(POLL_S)
 
 

@@ -17,10 +17,10 @@ from greenroom.actors.errors import (
     WorkspaceRootMissingError,
 )
 from greenroom.actors.model.agent import AgentDef
-from greenroom.transport.agent import groups
+from greenroom.transport.agent import ending, process_table, strays
 from greenroom.transport.agent.context import CallContext
 from greenroom.transport.agent.exits import UNKNOWN_STATUS, ExitWatch
-from greenroom.transport.agent.groups import group_lives, kill_strays, signal_group
+from greenroom.transport.agent.groups import group_lives, signal_group
 from greenroom.transport.agent.launcher import (
     PROGRAM_VARIABLE,
     START_VARIABLE,
@@ -31,6 +31,7 @@ from greenroom.transport.agent.launcher import (
 )
 from greenroom.transport.agent.presets import PRESETS, installed, resolve_agent
 from greenroom.transport.agent.stderr_tail import STDERR_TAIL_BYTES_MAX, StderrTail
+from greenroom.transport.agent.strays import kill_strays
 from greenroom.transport.agent.sweep import Sweep
 
 from .conftest import until
@@ -289,21 +290,36 @@ def test_strays_are_found_by_their_token_alone():
         other.wait()
 
 
-@pytest.mark.parametrize("blind", [{1, 2, 3}, {2}, {2, 3, 5}])
-def test_a_stray_that_is_just_starting_a_program_is_looked_at_again(monkeypatch, blind):
+EXEC_FOR_EVER = "import os, sys; os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])"
+
+
+def test_r33_a_stray_that_always_starts_a_program_is_found():
     """While a program is loaded its process has no environment to be known by."""
     token = "t" + os.urandom(8).hex()
+    argv = [sys.executable, "-S", "-E", "-c", EXEC_FOR_EVER]
+    for _ in range(30):
+        stray = subprocess.Popen(argv, env={**CLEAN, START_VARIABLE: token})
+        try:
+            assert kill_strays({token}) == {token: [stray.pid]}
+        finally:
+            stray.kill()
+            stray.wait()
+
+
+@pytest.mark.parametrize("blind", [{1, 2, 3}, {2}, {2, 3, 5}])
+def test_r33_a_stray_nothing_can_be_told_of_yet_is_looked_at_again(monkeypatch, blind):
+    token = "t" + os.urandom(8).hex()
     stray = subprocess.Popen(["sleep", "300"], env={**CLEAN, START_VARIABLE: token})
-    read, seen = groups._token_of, []
+    read, seen = strays._token_of, []
 
     def blind_at_times(pid):
         if pid == stray.pid:
             seen.append(pid)
             if len(seen) in blind:
-                return None
+                return strays.Look.UNREAD
         return read(pid)
 
-    monkeypatch.setattr(groups, "_token_of", blind_at_times)
+    monkeypatch.setattr(strays, "_token_of", blind_at_times)
     try:
         assert kill_strays({token}) == {token: [stray.pid]}
         assert len(seen) > max(blind)
@@ -312,41 +328,68 @@ def test_a_stray_that_is_just_starting_a_program_is_looked_at_again(monkeypatch,
         stray.wait()
 
 
-def test_what_a_stray_forked_while_it_was_killed_is_killed_too(monkeypatch):
+@pytest.mark.parametrize("ends_by", ["our kill", "itself"])
+def test_r33_what_a_stray_forked_before_it_ended_is_killed_too(monkeypatch, ends_by):
+    """Its children may come after the table was read, and it may be gone before it is looked at."""
     token = "t" + os.urandom(8).hex()
     env = {**CLEAN, START_VARIABLE: token}
-    strays = [subprocess.Popen(["sleep", "300"], env=env, start_new_session=True)]
-    kill = groups._kill
+    started = [subprocess.Popen(["sleep", "300"], env=env, start_new_session=True)]
+    kill = strays._kill
 
-    def fork_first(pid, token):
-        if len(strays) < 4:
-            strays.append(subprocess.Popen(["sleep", "300"], env=env, start_new_session=True))
-        return kill(pid, token)
+    def fork_first(pid, tokens):
+        if pid == started[-1].pid and len(started) < 4:
+            parent = started[-1]
+            started.append(subprocess.Popen(["sleep", "300"], env=env, start_new_session=True))
+            if ends_by == "itself":
+                parent.kill()
+                parent.wait()
+        return kill(pid, tokens)
 
-    monkeypatch.setattr(groups, "_kill", fork_first)
+    monkeypatch.setattr(strays, "_kill", fork_first)
     try:
-        assert kill_strays({token}) == {token: [stray.pid for stray in strays]}
-        assert len(strays) == 4
+        found = kill_strays({token})
+        assert len(started) == 4
+        by_us = started if ends_by == "our kill" else started[-1:]
+        assert found == {token: [stray.pid for stray in by_us]}
     finally:
-        for stray in strays:
+        for stray in started:
             stray.kill()
             stray.wait()
 
 
-def test_a_young_process_without_any_environment_is_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr(groups, "EXEC_LOOKS_MAX", 2)
+def test_a_process_without_any_environment_and_a_zombie_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(strays.natives, "sleep", pytest.fail)
     bare = subprocess.Popen(["/bin/sleep", "300"], env={})
+    zombie = subprocess.Popen(["/bin/true"], env={})
     try:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        monkeypatch.setattr(strays.process_table, "pids", lambda: iter([bare.pid, zombie.pid, 2]))
         assert kill_strays({"t-nobody"}) == {}
         assert bare.poll() is None
-        assert groups._is_young(bare.pid)
-        assert not groups._is_young(1 << 22)
+        assert strays._token_of(bare.pid) is strays.Look.FOREIGN
+        assert strays._token_of(zombie.pid) is strays.Look.GONE
+        assert strays._token_of(1 << 22) is strays.Look.GONE
     finally:
         bare.kill()
         bare.wait()
+        zombie.wait()
 
 
-def test_many_agents_that_end_together_are_one_look_or_two():
+def test_looks_at_strays_have_an_end(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(strays.natives, "sleep", pauses.append)
+    monkeypatch.setattr(strays.process_table, "pids", lambda: iter([7]))
+    monkeypatch.setattr(strays, "_token_of", lambda pid: strays.Look.UNREAD)
+    assert kill_strays({"t"}) == {}
+    assert len(pauses) == strays.UNREAD_LOOKS_MAX
+    tables = iter(range(10_000))
+    monkeypatch.setattr(strays.process_table, "pids", lambda: iter([next(tables)]))
+    monkeypatch.setattr(strays, "_token_of", lambda pid: strays.Look.GONE)
+    assert kill_strays({"t"}) == {}
+    assert next(tables) == strays.TABLE_LOOKS_MAX
+
+
+def test_many_agents_that_end_together_are_one_look_or_two(caplog):
     looks = []
 
     def offload(call, tokens):
@@ -363,11 +406,13 @@ def test_many_agents_that_end_together_are_one_look_or_two():
     assert len(looks) <= 2
     with pytest.raises(OSError, match="process table"):
         sweep.kill("bad")
+    ending.kill_strays_of("bad", sweep, "an agent")  # its end goes on all the same
+    assert "could not be looked for: the process table" in caplog.text
     assert sweep.kill("t3") == [7]
 
 
 def test_without_a_process_table_nothing_is_found(monkeypatch, tmp_path):
-    monkeypatch.setattr(groups, "PROC", str(tmp_path / "none"))
+    monkeypatch.setattr(process_table, "PROC", str(tmp_path / "none"))
     assert kill_strays({"anything"}) == {}
     child = subprocess.Popen(["sleep", "300"], process_group=0)
     try:

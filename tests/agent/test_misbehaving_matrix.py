@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import gevent
 import pytest
@@ -646,22 +647,24 @@ def kill_many(stage, rounds):
     assert children() == []
     assert len(marks) == rounds
     # What was killed last may still be dying: it is gone soon, or it was not killed.
-    until(lambda: not carriers(marks))
+    until(lambda: not carriers(marks), in_the_way=lambda: carriers(marks))
     assert fds() == before
     assert stage.driver.processes.live_count == 0
 
 
 def carriers(marks):
-    """Processes anywhere that still carry the token of one of these starts."""
+    """Processes anywhere that still carry the token of one of these starts, and what they are."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                env = file.read().decode(errors="replace")
+            env, command, status = (
+                Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+                for name in ("environ", "cmdline", "stat")
+            )
         except OSError:
             continue
         if any(mark in env for mark in marks) and is_running(int(pid)):
-            found.append(pid)
+            found.append((int(pid), command.replace("\0", " "), status, len(env)))
     return found
 
 

@@ -24,8 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 def kill_strays_of(token: str, sweep: Sweep, whose: str) -> None:
-    """Kill what left the group of one start, and say so."""
-    strays = sweep.kill(token)
+    """Kill what left the group of one start, and say so; best effort (07 R33)."""
+    try:
+        strays = sweep.kill(token)
+    except OSError as error:
+        logger.warning("%s: what left its group could not be looked for: %s", whose, error)
+        return
     if strays:
         logger.warning("%s: killed processes that had left its group: %s", whose, strays)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -39,7 +39,7 @@ def observe(pid: int) -> Started | None:
     """
     if not os.path.isdir(PROC):
         return _observe_by_ps(pid)
-    found = _stat(pid)
+    found = stat(pid)
     if not found:
         return None
     ticks = int(found[_START_TICKS])
@@ -61,12 +61,20 @@ def is_over(pid: int) -> bool:
     """Whether nothing of the process runs: not there, or a zombie."""
     if not os.path.isdir(PROC):
         return _observe_by_ps(pid) is None
-    found = _stat(pid)
+    found = stat(pid)
     return not found or found[_STATE] in (b"Z", b"X")
 
 
-def _stat(pid: int) -> list[bytes]:
-    """The fields after the name, which may hold anything; none when there is no such process."""
+def pids() -> Iterator[int]:
+    """The ids of all processes there are; none where there is no ``/proc``."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(PROC):
+            if name.isdigit():
+                yield int(name)
+
+
+def stat(pid: int) -> list[bytes]:
+    """The fields of ``stat`` after the name, which may hold anything; none of no such process."""
     with contextlib.suppress(OSError), open(f"{PROC}/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()
     return []

@@ -9,8 +9,8 @@ from __future__ import annotations
 import gevent
 from gevent.event import AsyncResult
 
-from .groups import kill_strays
 from .natives import Offload
+from .strays import kill_strays
 
 
 class Sweep:
