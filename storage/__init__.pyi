@@ -19,7 +19,6 @@ from .format.transcript import (
 )
 from .home import (
     HomeStore as HomeStore,
-    RowsPage as RowsPage,
 )
 from .journal import (
     RecoveryReport as RecoveryReport,
@@ -40,6 +39,9 @@ from .session_store import (
 )
 from .state_documents import (
     StateOp as StateOp,
+)
+from .stored_sessions import (
+    RowsPage as RowsPage,
 )
 from .table_storage import (
     JournalStorage as JournalStorage,

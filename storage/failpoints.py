@@ -45,6 +45,18 @@ class FailPoint(StrEnum):
     """The following file has the name of the open one."""
     SEGMENT_RETIRED = "log.segment_retired"
     """The last segment is gone."""
+    CLEAR_PARTS = "clear.parts"
+    """The sealed parts of a conversation are set aside, its open file is not."""
+    CLEAR_BACKED_UP = "clear.backed_up"
+    """The whole conversation is set aside, nothing has its name."""
+    CLEAR_OPENED = "clear.opened"
+    """The new conversation is activated, and not yet the one that counts."""
+    CLEAR_COMMITTED = "clear.committed"
+    """The new conversation counts, the old one is still set aside."""
+    CLEAR_BACKUPS_GONE = "clear.backups_gone"
+    """The old conversation is gone, the marker still there."""
+    CLEAR_RESTORING = "clear.restoring"
+    """The open file of the old conversation is back, its sealed parts are not."""
 
 
 _armed: dict[FailPoint, Callable[[], None]] = {}

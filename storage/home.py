@@ -2,23 +2,25 @@
 
 Opening takes the home's lock, replays what a crash left in the log and begins a new segment;
 closing completes every journal and leaves an empty one. Rules owned here: the layout and its
-modes, which segments may go, and how a follower's cursor is answered (03 7, 13, 14.1).
+modes, and which segments may go (03 13, 14.1).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from ..actors.errors import SessionNotFoundError, StorageError, StoreClosedError
+from ..actors.errors import StorageError, StoreClosedError
 from ..actors.model.ids import normalize_stored_session_id
+from .clear_files import begin_clear
 from .commit_log import CommitLog
 from .commits import Clock, Done, Durability, Post, Stream
 from .failpoints import FailPoint, reach
 from .files import FileSystem, OsFileSystem
+from .home_reads import HomeReads
 from .layout import EVENTS, STATE, Layout, segment_numbers, stream_name
 from .lockfile import HomeLock
 from .materialiser import Materialiser
@@ -27,25 +29,13 @@ from .readonly import SessionReader
 from .replay import ReplayReport, replay_log
 from .segments import WAL_BYTES_MAX, LogSegments, make_directories
 from .session_files import open_event_rows, open_state
-from .session_store import SessionStore
+from .session_store import SessionStore, StateOp
 from .sources import event_ids, utc_now
+from .state_documents import epoch_given, given_epoch
 from .stored_sessions import StoredSessions, session_not_found
 
 
-class RowsPage(NamedTuple):
-    """An answer to a follower: the next rows, and where the session stands.
-
-    ``reset`` says that the follower's cursor is not in this store; the rows then begin at the
-    first row of the latest epoch that the store shares with the cursor (else at the first row).
-    """
-
-    rows: list[bytes]
-    head_epoch: int
-    head_sequence: int
-    reset: bool
-
-
-class HomeStore:
+class HomeStore(HomeReads):
     """The one writer of a home. Methods are for the hub's thread; readers for any."""
 
     def __init__(
@@ -69,9 +59,8 @@ class HomeStore:
         self._materialiser = materialiser
         self._new_event_id = new_event_id
         self._now = now
-        self._open: dict[str, SessionStore] = {}
         self._incomplete: dict[str, Exception] = {}
-        self._stored = StoredSessions(layout, fs)
+        super().__init__(StoredSessions(layout, fs))
         self._closed = False
 
     @classmethod
@@ -150,73 +139,49 @@ class HomeStore:
         :raises StoreCorruptError: a journal is damaged; it is left as it is.
         :raises StorageError: it is open already, or its files can not be read or written.
         """
-        self._require_open()
-        session_id = normalize_stored_session_id(session_id, "open")
-        if session_id in self._open:
-            raise StorageError(f'open "{session_id}": it is open', session_id=session_id)
-        if session_id in self._incomplete:
-            raise StorageError(
-                f'open "{session_id}": its journals are incomplete; reopen the home',
-                session_id=session_id,
-            ) from self._incomplete[session_id]
+        session_id = self._closed_session(session_id, "open")
         made = self._make_session(session_id, create)
-        self._stored.forget(session_id)
+        self.stored.finish_clear(session_id)
+        self.stored.forget(session_id)
         store = self._load(session_id, made)
         self._open[session_id] = store
         store.activate(done or _ignore)
         return store
 
-    def reader(self, session_id: str) -> SessionReader:
-        """Read a session, live or stored; the caller closes the reader.
+    def clear_session(
+        self, session_id: str, change: Callable[[SessionReader], Sequence[StateOp]], *, done: Done
+    ) -> SessionStore:
+        """Set the conversation of a closed session aside and open an empty one (03 12.1).
 
+        ``stored.commit_clear`` or ``stored.abandon_clear`` must follow; a crash before that brings
+        the old conversation back. No read of the session may be under way.
+
+        :param change: what changes in the state, which is not cleared, in the commit that
+            activates the new conversation.
+        :param done: told when that is committed (class F).
         :raises SessionNotFoundError: no such session, or no safe id.
-        :raises StorageError: its journal can not be read.
+        :raises StoreCorruptError: its journal has no readable header.
+        :raises StorageError: it is open, or a file could not be moved; the old one stays.
         """
-        session_id = normalize_stored_session_id(session_id, "read")
-        live = self._open.get(session_id)
-        return self._stored.open(session_id) if live is None else live.reader()
-
-    def session_ids(self) -> list[str]:
-        """The ids of all stored sessions, sorted."""
-        return self._stored.ids()
-
-    def head(self, session_id: str) -> tuple[int, int]:
-        """The cursor after everything committed; ``(0, 0)`` for a session without a journal.
-
-        :raises SessionNotFoundError: no such session.
-        :raises StorageError: its journal can not be read.
-        """
-        session_id = normalize_stored_session_id(session_id, "read")
-        live = self._open.get(session_id)
-        return self._stored.head(session_id) if live is None else live.head()
-
-    def heads(self) -> dict[str, tuple[int, int]]:
-        """The head of every stored session that can be read, by id."""
-        heads = {}
-        for session_id in self.session_ids():
-            try:
-                heads[session_id] = self.head(session_id)
-            except (StorageError, SessionNotFoundError):
-                # A damaged or just deleted session must not hide the others from a subscriber.
-                continue
-        return heads
-
-    def rows_after(self, session_id: str, epoch: int, sequence: int, bytes_max: int) -> RowsPage:
-        """The next rows for a follower whose cursor is ``(epoch, sequence)``.
-
-        ``(0, 0)`` is the beginning. Committed rows only; at least one if there is one.
-
-        :raises SessionNotFoundError: no such session.
-        :raises StorageError: its journal can not be read.
-        """
-        session_id = normalize_stored_session_id(session_id, "read")
-        source: SessionStore | SessionReader | None = self._open.get(session_id)
-        if source is None:
-            source = self._stored.cached(session_id)
-        head_epoch, head_sequence = source.head()
-        place = source.resolve(epoch, sequence)
-        rows = source.rows_after(place.sequence, bytes_max=bytes_max, until=head_sequence)
-        return RowsPage(rows, head_epoch, head_sequence, place.reset)
+        session_id = self._closed_session(session_id, "clear")
+        epoch, _ = self.stored.head(session_id)
+        directory = self.layout.session(session_id)
+        begin_clear(self._fs, directory)
+        self.stored.clearing.add(session_id)
+        self.stored.forget(session_id)
+        try:
+            store = self._load(session_id, False, epoch)
+        except BaseException:
+            self.stored.abandon_clear(session_id)
+            raise
+        self._open[session_id] = store
+        try:
+            ops = [*change(store.reader()), given_epoch(store.epoch())]
+            store.activate(partial(_opened, done), ops)
+        except BaseException:
+            store.close(lambda _: self.stored.abandon_clear(session_id))
+            raise
+        return store
 
     def close(self) -> None:
         """Write, complete and sync everything and release the lock; waits. Twice is once.
@@ -247,6 +212,18 @@ class HomeStore:
         if errors:
             raise errors[0]
 
+    def _closed_session(self, session_id: str, operation: str) -> str:
+        self._require_open()
+        session_id = normalize_stored_session_id(session_id, operation)
+        if session_id in self._open:
+            raise StorageError(f'{operation} "{session_id}": it is open', session_id=session_id)
+        if session_id in self._incomplete:
+            raise StorageError(
+                f'{operation} "{session_id}": its journals are incomplete; reopen the home',
+                session_id=session_id,
+            ) from self._incomplete[session_id]
+        return session_id
+
     def _make_session(self, session_id: str, create: bool) -> bool:
         directory = self.layout.session(session_id)
         if not create and not self._fs.exists(directory):
@@ -256,7 +233,7 @@ class HomeStore:
         except OSError as error:
             raise StorageError(f"make {directory}: {error}", session_id=session_id) from error
 
-    def _load(self, session_id: str, made: bool) -> SessionStore:
+    def _load(self, session_id: str, made: bool, epoch: int = 0) -> SessionStore:
         fs, directory = self._fs, self.layout.session(session_id)
         rows, events_journal = open_event_rows(fs, directory, session_id)
         try:
@@ -265,6 +242,7 @@ class HomeStore:
             events_journal.close()
             raise
         rows.end, state.end = events_journal.end, state_journal.end
+        rows.epoch_floor = max(rows.epoch_floor, epoch + 1, epoch_given(state) + 1)
         streams = (
             Stream(stream_name(session_id, EVENTS), rows.path, rows.end),
             Stream(stream_name(session_id, STATE), state.path, state.end),
@@ -299,7 +277,7 @@ class HomeStore:
     ) -> None:
         del self._open[session_id]
         if error is None:
-            self._stored.remember(session_id, head)
+            self.stored.remember(session_id, head)
         else:
             self._incomplete[session_id] = error
 
@@ -314,6 +292,12 @@ def _failure(close: Callable[[], None]) -> StorageError | None:
     except StorageError as error:
         return error
     return None
+
+
+def _opened(done: Done, error: Exception | None) -> None:
+    if error is None:
+        reach(FailPoint.CLEAR_OPENED)
+    done(error)
 
 
 def _ignore(error: Exception | None) -> None:

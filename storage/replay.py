@@ -4,6 +4,8 @@ Two passes over the segments: the first finds where each stream's records of its
 begin, the second copies what the file lacks. Rules owned here:
 
 - Numbers a journal already holds are skipped; it takes the next number only.
+- A clear that was interrupted is ended first; records of a conversation that was cleared, or that
+  never took the place of the one that stays, are left out: their epoch tells.
 - Records of a session whose directory is gone are dropped. A number that does not go up belongs
   to a session made anew under an old id: what came before it is dropped too.
 - A journal that can not be brought up to date stands in the report, and its segments stay.
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..actors.errors import StorageError, StoreCorruptError, StoreValidationError
+from .clear_files import finish_clear
 from .files import File, FileSystem
 from .format.cbor_items import read_unsigned
 from .format.commits import SYNCED, decode_commit, synced_mark
@@ -54,15 +57,16 @@ class _Target:
     """One journal being brought up to date."""
 
     def __init__(self, fs: FileSystem, path: str, stream: str) -> None:
-        self.held = 0
+        self.held = self.epoch = self.undone = 0
         self.waiting: list[bytes] = []
         self.bytes = 0
         kind, name = stream_owner(stream)
         self.journal: Journal | SegmentedJournal
         match kind:
             case "events":
+                finish_clear(fs, path.rpartition("/")[0])
                 rows, self.journal = open_event_rows(fs, path.rpartition("/")[0], name)
-                self.held = rows.number
+                self.held, self.epoch = rows.number, rows.epoch
             case "state":
                 state, self.journal = open_state(fs, path.rpartition("/")[0], name)
                 self.held = state.number
@@ -72,8 +76,11 @@ class _Target:
     def _hold(self, offset: int, payload: bytes) -> None:
         self.held = record_number(payload)
 
-    def copy(self, number: int, payload: bytes) -> bool:
+    def copy(self, payload: bytes) -> bool:
         """Take one record; whether the file lacked it."""
+        epoch, number = record_head(payload)
+        if self.epoch and not self._is_of_this_conversation(epoch, number):
+            return False
         if number <= self.held:
             return False
         if number != self.held + 1:
@@ -82,12 +89,18 @@ class _Target:
                 path=self.journal.path,
                 offset=self.journal.end,
             )
-        self.held = number
+        self.held, self.epoch = number, self.epoch and epoch
         self.waiting.append(payload)
         self.bytes += len(payload)
         if self.bytes >= COPY_BYTES:
             self.flush()
         return True
+
+    def _is_of_this_conversation(self, epoch: int, number: int) -> bool:
+        """Events of one that was cleared, or that never took the place of this, are not."""
+        if number <= self.held and epoch > self.epoch:
+            self.undone = epoch
+        return epoch != self.undone and (number <= self.held or epoch >= self.epoch)
 
     def flush(self) -> None:
         if self.waiting:
@@ -97,14 +110,19 @@ class _Target:
 
 
 def record_number(payload: bytes) -> int:
-    """The number of a journal record, without decoding the rest.
+    """The number of a journal record; see :func:`record_head`."""
+    return record_head(payload)[1]
+
+
+def record_head(payload: bytes) -> tuple[int, int]:
+    """Epoch and number of a journal record, without decoding the rest.
 
     :raises StoreValidationError: no payload.
     """
     if not payload or payload[0] != _PAYLOAD_HEAD:
         raise StoreValidationError("store: no payload", field="payload")
-    _, offset = read_unsigned(payload, 1)
-    return read_unsigned(payload, offset)[0]
+    epoch, offset = read_unsigned(payload, 1)
+    return epoch, read_unsigned(payload, offset)[0]
 
 
 def replay_log(fs: FileSystem, layout: Layout, segments: list[int]) -> ReplayReport:
@@ -171,7 +189,7 @@ class _Copies:
                 self._report.dropped += 1
                 continue
             try:
-                self._report.copied += self._target(stream).copy(record_number(payload), payload)
+                self._report.copied += self._target(stream).copy(payload)
             except StorageError as error:
                 self._report.failed[stream] = error
 

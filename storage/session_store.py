@@ -135,9 +135,9 @@ class SessionStore:
         self._reads.head()
         return SessionReader(self.session_id, self._rows, self._state)
 
-    def activate(self, done: Done) -> None:
+    def activate(self, done: Done, state_ops: Sequence[StateOp] = ()) -> None:
         """Commit the activation record of this epoch (class F); the first submit."""
-        self.submit((), agent_name="", durable=True, done=done)
+        self.submit((), agent_name="", state_ops=state_ops, durable=True, done=done)
 
     def submit(
         self,

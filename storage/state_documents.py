@@ -34,6 +34,20 @@ class StateOp(NamedTuple):
     document: dict[str, Any] | None
 
 
+CONVERSATION_TABLE, EPOCH_KEY = "conversation", "epoch"
+
+
+def given_epoch(epoch: int) -> StateOp:
+    """The epoch a new conversation was given, kept where it stays if that one is abandoned."""
+    return StateOp(CONVERSATION_TABLE, EPOCH_KEY, {"given": epoch})
+
+
+def epoch_given(state: StateDocuments) -> int:
+    """The highest epoch a new conversation was given; 0 when there was none."""
+    document = state.document(CONVERSATION_TABLE, EPOCH_KEY)
+    return int(document["given"]) if document else 0
+
+
 class StateDocuments:
     """The tables of one session's state."""
 
@@ -120,8 +134,6 @@ def state_operations(state_ops: Sequence[StateOp]) -> list[Operation]:
     :raises StoreValidationError: a document that has no stored form.
     """
     return [
-        Remove(table, doc_id)
-        if document is None
-        else Put(table, doc_id, encode_document(document))
+        Remove(table, doc_id) if document is None else Put(table, doc_id, encode_document(document))
         for table, doc_id, document in state_ops
     ]

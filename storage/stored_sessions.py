@@ -6,9 +6,12 @@ read a journal from its beginning each time. Both are forgotten when the session
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
+from typing import NamedTuple
 
-from ..actors.errors import SessionNotFoundError
+from ..actors.errors import SessionNotFoundError, StorageError
+from .clear_files import commit_clear, finish_clear, undo_clear
 from .files import FileSystem
 from .layout import EVENTS, Layout
 from .readonly import ReadOnlySessionStore
@@ -19,6 +22,19 @@ HEADS_MAX = 65536
 """Heads remembered."""
 
 
+class RowsPage(NamedTuple):
+    """An answer to a follower: the next rows, and where the session stands.
+
+    ``reset`` says that the follower's cursor is not in this store; the rows then begin at the
+    first row of the latest epoch that the store shares with the cursor (else at the first row).
+    """
+
+    rows: list[bytes]
+    head_epoch: int
+    head_sequence: int
+    reset: bool
+
+
 class StoredSessions:
     """The closed sessions under one home."""
 
@@ -27,6 +43,8 @@ class StoredSessions:
         self._fs = fs
         self._readers: OrderedDict[str, ReadOnlySessionStore] = OrderedDict()
         self._heads: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self.clearing: set[str] = set()
+        """Sessions whose clear is under way: what is set aside stays there meanwhile."""
 
     def ids(self) -> list[str]:
         """The names of all session directories that hold a journal or a meta document."""
@@ -42,12 +60,15 @@ class StoredSessions:
         :raises SessionNotFoundError: it has no ``events.journal``.
         :raises StorageError: the journal can not be read.
         """
+        self.finish_clear(session_id)
         if not self._has_journal(session_id):
             raise session_not_found(session_id, "read")
         return ReadOnlySessionStore.open(self._layout.session(session_id), session_id, self._fs)
 
     def cached(self, session_id: str) -> ReadOnlySessionStore:
         """The same, kept for next time; not to be closed by the caller."""
+        if not self._has_journal(session_id):
+            self.finish_clear(session_id)
         if not self._has_journal(session_id):
             self.forget(session_id)
             raise session_not_found(session_id, "read")
@@ -66,6 +87,8 @@ class StoredSessions:
         :raises StorageError: the journal can not be read.
         """
         if not self._has_journal(session_id):
+            self.finish_clear(session_id)
+        if not self._has_journal(session_id):
             self.forget(session_id)
             if self._fs.exists(self._layout.meta(session_id)):
                 return 0, 0
@@ -75,6 +98,35 @@ class StoredSessions:
             head = self.open(session_id).head()
             self.remember(session_id, head)
         return head
+
+    def finish_clear(self, session_id: str) -> None:
+        """End a clear that a crash interrupted (03 12.1); one that is under way goes on.
+
+        :raises StorageError: a file could not be moved.
+        """
+        directory = self._layout.session(session_id)
+        if session_id not in self.clearing and self._fs.exists(directory):
+            finish_clear(self._fs, directory)
+
+    def commit_clear(self, session_id: str) -> None:
+        """The new conversation is the session's; what was set aside goes. In any thread.
+
+        :raises StorageError: it could not be made to stay; close it and abandon the clear.
+        """
+        commit_clear(self._fs, self._layout.session(session_id))
+        self.clearing.discard(session_id)
+        with contextlib.suppress(StorageError):
+            # What is left goes with the next opening.
+            self.finish_clear(session_id)
+
+    def abandon_clear(self, session_id: str) -> None:
+        """The old conversation comes back; the new one is closed.
+
+        :raises StorageError: a file could not be moved: the next opening does it.
+        """
+        self.clearing.discard(session_id)
+        self.forget(session_id)
+        undo_clear(self._fs, self._layout.session(session_id))
 
     def remember(self, session_id: str, head: tuple[int, int]) -> None:
         """Keep the head of a session that was closed."""
