@@ -245,7 +245,7 @@ def test_a_damaged_session_does_not_hide_the_others(home: Home) -> None:
     home.close_session(home.session("s1"))
     home.session("s2")
     (home.path / "sessions" / "s1" / "events.journal").write_bytes(b"not a journal")
-    home.store._stored.forget("s1")
+    home.store.stored.forget("s1")
     assert home.store.heads() == {"s2": (1, 0)}
 
 
@@ -315,7 +315,7 @@ def test_stored_sessions_keep_few_readers_and_few_heads(
         assert len(home.store.rows_after(name, 0, 0, 100).rows) == 1
     scans = [path for call, path, _ in home.fs.calls if call == "open_read" and "state" in path]
     assert len(scans) == 4
-    assert len(home.store._stored._readers) == len(home.store._stored._heads) == 2
+    assert len(home.store.stored._readers) == len(home.store.stored._heads) == 2
 
 
 def test_closing_leaves_complete_journals_and_an_empty_log(home: Home) -> None:
