@@ -3,47 +3,9 @@
 ::
 
     SessionError
-    +-- CallerError                      the call was wrong; nothing changed
-    |   +-- SessionValueError            (also ValueError)
-    |   +-- SessionNotFoundError
-    |   +-- SessionNotActiveError
-    |   +-- InvalidStateTransitionError
-    |   +-- InvalidRuntimeOverrideError
-    |   +-- OperationUnavailableError
-    |   +-- AgentNotAvailableError
-    |   +-- WorkspaceNotFoundError
-    |   +-- WorkspaceRootMissingError
-    |   +-- HomeInUseError
-    |   +-- PromptInProgressError
-    |   +-- PromptNotInProgressError
-    |   +-- SessionInputQueueFullError
-    |   +-- SessionInputQueueEntryNotFoundError
-    |   +-- PendingPermissionNotFoundError
-    |   +-- PendingPermissionConflictError
-    |   +-- InvalidPermissionDecisionError
-    |   +-- ScopedInterruptNotFoundError
-    |   +-- SessionMailboxFullError
-    |   +-- PromptStreamLaggedError
-    +-- AgentError                       the agent process misbehaved or failed
-    |   +-- AgentStartError
-    |   +-- AgentExitedError
-    |   +-- RequestError                 a JSON-RPC error
-    |   +-- LoadSessionFailedError
-    |   +-- AgentDoesNotSupportSessionError
-    |   +-- PermissionDeniedError
-    |   +-- InvalidPathError
-    |   +-- PathOutsideWorkspaceError
-    |   +-- ToolBlockedForNetworkTurnError
-    +-- StorageError                     the store could not keep or find something
-        +-- StoreClosedError
-        +-- StoreDrainTimeoutError
-        +-- StoreSyncFailedError
-        +-- StoreOverloadedError
-        +-- StoreCorruptError
-        +-- ReadOnlyRecordEventsError
-        +-- ReadOnlyRecordTokenUsageError
-        +-- StoreValidationError
-        +-- InvalidMarkerError
+    +-- CallerError     the call was wrong; nothing changed
+    +-- AgentError      the agent process misbehaved or failed
+    +-- StorageError    the store could not keep or find something
 
 Each carries its facts as attributes (``session_id``, ``operation``, ...); the text is for people.
 Timeouts raise the builtin :class:`TimeoutError`; several errors raised together are an
@@ -172,6 +134,10 @@ class PromptNotInProgressError(CallerError):
     """Steering was asked of an idle session (02 7.6)."""
 
 
+class PromptCanceledError(CallerError):
+    """The prompt was cancelled, or its caller left, before the agent had it (02 3, 11.1)."""
+
+
 class SessionInputQueueFullError(CallerError):
     """The input queue is at its capacity (02 8.2). Field: ``queue_cap``."""
 
@@ -222,6 +188,31 @@ class PromptStreamLaggedError(CallerError):
     """
 
     last_sequence: int = 0
+
+
+class HookFailedError(CallerError):
+    """A gate of the host raised, or did not answer in time; the cause says which. Field: ``event``.
+
+    What it guards did not happen (06 1.3).
+    """
+
+    event: str = ""
+
+
+class HookDeniedError(HookFailedError):
+    """A gate of the host said no. Field: ``reason``."""
+
+    reason: str = ""
+
+
+class InvalidSessionHealthError(CallerError):
+    """A row or a query of session health that breaks its rules (05 2.2). Field: ``field``."""
+
+    field: str = ""
+
+
+class SessionHealthNotFoundError(CallerError):
+    """The store holds no health row of that session (05 2.2)."""
 
 
 class AgentError(SessionError):

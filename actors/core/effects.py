@@ -9,7 +9,7 @@ ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``
            ``Finalize``, ``Retire``
 immediate  ``CancelPrompt``, ``StopAgent``, ``AnswerPermission``, ``WriteMeta``, ``ArmTimer``,
            ``DisarmTimer``, ``RestartAgent``, ``Report``
-later      ``InterruptTools``, ``DispatchHook``, ``UpsertHealth``, ``MaterializeLedger``,
+later      ``DispatchHook``, ``UpsertHealth``, ``MaterializeLedger``,
            ``NotifyTurnEnd``: refused by name until their rules are built
 =========  =================================================================================
 """
@@ -72,6 +72,7 @@ class SendPrompt:
     turn_id: str
     message: str
     meta: dict[str, Any] = field(default_factory=dict)
+    heartbeat_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,14 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class CancelPrompt:
-    """Settle the running prompt cooperatively (04 D27)."""
+    """Settle the running prompt cooperatively (04 D27); answered by ``CancelSettled``.
+
+    ``before_start``: the driver does not have it yet; only its context is cancelled, unanswered.
+    """
 
     turn_id: str
+    ask: Ask = 0
+    before_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +172,6 @@ class RestartAgent:
 
 
 @dataclass(frozen=True, slots=True)
-class InterruptTools:
-    """02 11.2."""
-
-    turn_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class DispatchHook:
     """02 3, 4; answered by ``HookDispatched``."""
 
@@ -216,7 +215,6 @@ Effect = (
     | DisarmTimer
     | Report
     | RestartAgent
-    | InterruptTools
     | DispatchHook
     | UpsertHealth
     | MaterializeLedger

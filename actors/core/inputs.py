@@ -170,11 +170,12 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelFailed:
-    """The driver could not deliver the cancel (02 11.1)."""
+class CancelSettled:
+    """The driver delivered the cancel, or could not although the agent lives (02 11.1)."""
 
     turn_id: str
-    error: str
+    ask: Ask = 0
+    error: SessionError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,8 @@ class TimerFired:
 
     name: str
     at_s: float = 0.0
+    unhealthy: str = ""
+    """What the monitor of the process says then, for the supervision timer (02 12.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +239,6 @@ class ClearRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class RestartRequested:
-    """01 9.6: a stalled or crashed agent is to be started again."""
-
-    ask: Ask
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SyntheticPromptSubmitted:
     """02 10."""
 
@@ -256,14 +251,6 @@ class SyntheticPromptSubmitted:
 
 
 @dataclass(frozen=True, slots=True)
-class ScopedInterruptRequested:
-    """02 11.2."""
-
-    ask: Ask
-    turn_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class PermissionAsked:
     """02 14.3: the host itself asks for a permission."""
 
@@ -273,18 +260,16 @@ class PermissionAsked:
 
 @dataclass(frozen=True, slots=True)
 class ActivityReported:
-    """02 12.2: the driver reports that it waits for the agent, or that the agent lives."""
+    """The driver reports that it waits for the agent, or what the agent does (02 12.2).
+
+    ``unhealthy``: what the monitor of the process says then.
+    """
 
     turn_id: str
     kind: str = "agent_waiting"
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisionTicked:
-    """02 12.3."""
-
-    turn_id: str
+    at_s: float = 0.0
+    unhealthy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +297,7 @@ Input = (
     | SteerRequested
     | SteerAnswered
     | CancelRequested
-    | CancelFailed
+    | CancelSettled
     | InterruptRequested
     | QueuedPromptCancelRequested
     | PermissionApproved
@@ -320,11 +305,8 @@ Input = (
     | TimerFired
     | CooperativeStopRequested
     | ClearRequested
-    | RestartRequested
     | SyntheticPromptSubmitted
-    | ScopedInterruptRequested
     | PermissionAsked
     | ActivityReported
-    | SupervisionTicked
     | HookDispatched
 )

@@ -89,6 +89,8 @@ class SessionState:
     ids_minted: int = 0
     turn: Turn | None = None
     last_turn_id: str = ""
+    cancel_marked: str = ""
+    """The turn whose cancel is in the transcript already."""
     queue: InputQueue = field(default_factory=InputQueue)
     replacement: PromptSubmitted | None = None
     """A prompt that interrupted the running turn and takes its place (02 7.4)."""

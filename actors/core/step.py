@@ -20,8 +20,8 @@ from .inputs import (
     AgentStartFailed,
     AgentStopFailed,
     AgentStreamClosed,
-    CancelFailed,
     CancelRequested,
+    CancelSettled,
     ClearRequested,
     CommitFailed,
     CooperativeStopRequested,
@@ -36,12 +36,9 @@ from .inputs import (
     PromptStartFailed,
     PromptSubmitted,
     QueuedPromptCancelRequested,
-    RestartRequested,
-    ScopedInterruptRequested,
     SteerAnswered,
     SteerRequested,
     StopRequested,
-    SupervisionTicked,
     SyntheticPromptSubmitted,
     TimerFired,
 )
@@ -79,23 +76,20 @@ RULES: dict[type[Any], Rule] = {
     SteerRequested: submission.steer,
     SteerAnswered: pump.steer_answered,
     CancelRequested: submission.cancel,
-    CancelFailed: submission.cancel_failed,
+    CancelSettled: submission.cancel_settled,
     InterruptRequested: submission.interrupt,
     QueuedPromptCancelRequested: submission.cancel_queued,
     PermissionApproved: permissions.approve,
     PermissionResolved: permissions.permission_resolved,
     TimerFired: _timer_fired,
+    ActivityReported: watching.reported,
 }
 
 LATER: dict[type[Any], str] = {
     CooperativeStopRequested: "request_stop_with_cause",
     ClearRequested: "clear_conversation",
-    RestartRequested: "restart",
     SyntheticPromptSubmitted: "prompt_synthetic",
-    ScopedInterruptRequested: "interrupt",
     PermissionAsked: "request_permission",
-    ActivityReported: "activity_report",
-    SupervisionTicked: "supervision",
     HookDispatched: "hooks",
 }
 """Inputs of the vocabulary without a rule, and the operation each is refused as."""

@@ -45,8 +45,8 @@ from .effects import (
     reply,
 )
 from .inputs import (
-    CancelFailed,
     CancelRequested,
+    CancelSettled,
     InterruptRequested,
     PromptSubmitted,
     QueuedPromptCancelRequested,
@@ -128,26 +128,43 @@ def interrupt(state: SessionState, input: InterruptRequested, now: datetime) -> 
 
 
 def cancel(state: SessionState, input: CancelRequested, now: datetime) -> Step:
-    """Cancel the running turn; a session that is not prompting is left alone (02 11.1)."""
-    if state.turn is None:
+    """Cancel the running turn; a session that is not prompting is left alone (02 11.1).
+
+    The caller is answered once the driver has delivered it; before the driver has the prompt, at
+    once.
+    """
+    turn = state.turn
+    if turn is None:
         return state, reply(input.ask)
-    first = not state.turn.cancel_requested
-    state, effects = _cancel_turn(state, state.turn)
-    if first and state.turn is not None:
-        note = marker(
-            MarkerKind.PROMPT_CANCEL,
-            "Prompt canceled by operator.",
-            turn_id=state.turn.turn_id,
-            now=now,
-            evidence={"source": "cancel_prompt"},
-        )
-        effects = (*effects, Commit((note,), deliver=False))
-    return state, (*effects, *reply(input.ask))
+    state = replace(state, turn=replace(turn, cancel_requested=True))
+    if turn.phase is not TurnPhase.SETUP:
+        return state, (CancelPrompt(turn.turn_id, input.ask),)
+    state, marked = _mark_cancel(state, turn.turn_id, now)
+    return state, (CancelPrompt(turn.turn_id, before_start=True), *marked, *reply(input.ask))
 
 
-def cancel_failed(state: SessionState, input: CancelFailed, now: datetime) -> Step:
-    """The cancel did not reach the agent; supervision or a stop ends the turn."""
-    return state, (Report("warning", f"cancel of {input.turn_id} failed: {input.error}"),)
+def cancel_settled(state: SessionState, input: CancelSettled, now: datetime) -> Step:
+    """The cancel was delivered: marked once per turn, for whoever asked for it (02 11.1)."""
+    if input.error is not None:
+        told = Report("warning", f"cancel of {input.turn_id} failed: {input.error}")
+        return state, (*refuse(input.ask, input.error), told)
+    if not input.ask:
+        return state, ()
+    state, marked = _mark_cancel(state, input.turn_id, now)
+    return state, (*marked, *reply(input.ask))
+
+
+def _mark_cancel(state: SessionState, turn_id: str, now: datetime) -> Step:
+    if state.cancel_marked == turn_id:
+        return state, ()
+    note = marker(
+        MarkerKind.PROMPT_CANCEL,
+        "Prompt canceled by operator.",
+        turn_id=turn_id,
+        now=now,
+        evidence={"source": "cancel_prompt"},
+    )
+    return replace(state, cancel_marked=turn_id), (Commit((note,), deliver=False),)
 
 
 def cancel_queued(state: SessionState, input: QueuedPromptCancelRequested, now: datetime) -> Step:
@@ -300,10 +317,10 @@ def _fence(
 
 
 def _cancel_turn(state: SessionState, turn: Turn) -> Step:
-    """Once the driver has the prompt it is told at once; before, as soon as it has it."""
-    told = turn.phase is not TurnPhase.SETUP
+    """Once the driver has the prompt the agent is told; before, the turn's context ends."""
+    before = turn.phase is TurnPhase.SETUP
     state = replace(state, turn=replace(turn, cancel_requested=True))
-    return state, (CancelPrompt(turn.turn_id),) if told else ()
+    return state, (CancelPrompt(turn.turn_id, before_start=before),)
 
 
 def _current_or_fresh(state: SessionState) -> tuple[SessionState, str]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ..errors import (
+    PromptCanceledError,
     PromptInProgressError,
     SessionError,
     SessionNotActiveError,
@@ -120,7 +121,12 @@ def begin(
     meta = dict(submitted.meta) if submitted else {}
     return replace(state, turn=turn), (
         Commit(tuple(events), changes, durable=True, deliver=False),
-        SendPrompt(turn_id, message, {**meta, "turn_source": str(source)}),
+        SendPrompt(
+            turn_id,
+            message,
+            {**meta, "turn_source": str(source)},
+            state.supervision.activity_heartbeat_interval,
+        ),
     )
 
 
@@ -164,7 +170,9 @@ def start_failed(state: SessionState, input: PromptStartFailed, now: datetime) -
         return state, ()
     effects: Effects = ()
     if not isinstance(input.error, StorageError):
-        event = error_event(state, turn.turn_id, str(input.error), FailureKind.PROMPT, now)
+        cancelled = isinstance(input.error, PromptCanceledError)
+        kind = FailureKind.CANCELLATION if cancelled else FailureKind.PROMPT
+        event = error_event(state, turn.turn_id, str(input.error), kind, now)
         effects = (Commit((event,), durable=True),)
     refused = refuse(turn.ask, input.error)
     state, closing = close(state, replace(turn, ask=0), now)

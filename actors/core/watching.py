@@ -35,7 +35,7 @@ from .effects import (
     StopAgent,
     WriteMeta,
 )
-from .inputs import TimerFired
+from .inputs import ActivityReported, TimerFired
 from .state import SessionState, Turn
 
 SUPERVISION_TIMER = "supervision"
@@ -65,6 +65,17 @@ def observe(state: SessionState, events: Iterable[AgentEvent], now: datetime, at
     return _apply(state, after, decisions, now, at_s, arm=after.dirty and not watch.dirty)
 
 
+def reported(state: SessionState, input: ActivityReported, now: datetime) -> Step:
+    """The driver's sign of life; one of a turn that is over is ignored (02 12.2, 17)."""
+    watch = state.watch
+    if watch is None or watch.turn_id != input.turn_id:
+        return state, ()
+    after, decisions = supervision.reported(
+        watch, input.kind, input.detail, now, input.at_s, unhealthy=input.unhealthy
+    )
+    return _apply(state, after, decisions, now, input.at_s, arm=after.dirty and not watch.dirty)
+
+
 def before_error(state: SessionState, event: AgentEvent, now: datetime, at_s: float) -> Step:
     """An ``error`` is about to be recorded: a deadline nobody was told of comes first (12.6)."""
     if state.watch is None:
@@ -77,7 +88,7 @@ def timer_fired(state: SessionState, input: TimerFired, now: datetime) -> Step:
     """Look whether something is due."""
     if state.watch is None:
         return state, ()
-    watch, decisions = supervision.ticked(state.watch, now, input.at_s)
+    watch, decisions = supervision.ticked(state.watch, now, input.at_s, unhealthy=input.unhealthy)
     return _apply(state, watch, decisions, now, input.at_s, arm=True)
 
 

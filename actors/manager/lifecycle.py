@@ -148,12 +148,16 @@ class LifecycleVerbs(RepairVerbs):
             raise SessionValueError(f'stop: unknown cause "{cause}"', session_id=session_id)
         checked = normalize_stored_session_id(session_id, "stop")
         live = self._runtime.registry.get(checked)
+        missing = SessionNotFoundError(
+            f'stop: no live session "{checked}"', session_id=checked, operation="stop"
+        )
         if live is None:
-            raise SessionNotFoundError(
-                f'stop: no live session "{checked}"', session_id=checked, operation="stop"
-            )
+            raise missing
         future = live.ask(lambda ask: StopRequested(ask, StopCause(cause), detail, timeout))
-        answer(future, timeout, "stop")
+        try:
+            answer(future, timeout, "stop")
+        except SessionNotActiveError as error:
+            raise missing from error
         answer(live.retired, timeout, "stop")
 
     def wait_for_finalizations(self, *, timeout: float | None = None) -> None:

@@ -100,7 +100,7 @@ class Runtime:
         for live, stop in stops:
             try:
                 stop.get(timeout=timeout)
-            except SessionNotFoundError:
+            except SessionNotActiveError:
                 continue
             except Exception as error:
                 error.add_note(f'while stopping session "{live.id}"')

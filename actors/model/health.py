@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from ..errors import CallerError
+from ..errors import InvalidSessionHealthError
 
 
 class SessionHealthState(StrEnum):
@@ -39,16 +39,6 @@ class IneligibilityReason(StrEnum):
     HUNG = "session_health_hung"
     DEAD = "session_health_dead"
     UNKNOWN = "session_health_unknown"
-
-
-class InvalidSessionHealthError(CallerError):
-    """A row or a query of session health that breaks its rules. Field: ``field``."""
-
-    field: str = ""
-
-
-class SessionHealthNotFoundError(CallerError):
-    """The store holds no health row of that session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class SessionActor(GreenActor):
         self._live.change(state)
         self._interpreter.run(effects)
 
+    def on_stop(self) -> None:
+        """Nothing is taken any more: who still waits is told."""
+        self._live.asks.refuse_all(self._live.gone())
+
     def on_failure(
         self,
         exception_type: type[BaseException] | None,

@@ -16,19 +16,19 @@ import msgspec
 
 from ...storage.session_store import StateOp, StoredRow
 from ...transport.agent.context import CallContext
-from ...transport.agent.protocol import AgentProcess, PromptRequest
 from ..core import effects as fx
 from ..core import inputs
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE
 from ..core.redaction import redact_agent_event, redact_meta
 from ..core.turn import as_session_error
+from ..core.watching import SUPERVISION_TIMER
 from ..errors import OperationUnavailableError, SessionError
-from ..model.agent import ApproveRequest
 from ..model.event import AgentEvent
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..model.turn import SendPromptResult
 from ..runtime.clock import TimerHandle
 from ..runtime.mailbox import Lane
+from .agent_calls import AgentCalls
 from .finalizer import finalize
 from .live import LiveSession
 from .outbox import Batch, Item, Outbox
@@ -64,6 +64,7 @@ class Interpreter:
         live.drained = self._outbox.drained
         self._streams: dict[str, PromptStream] = {}
         self._timers: dict[str, TimerHandle] = {}
+        self._agent = AgentCalls(live)
 
     def run(self, effects: Sequence[fx.Effect]) -> None:
         """Start the effects of one step."""
@@ -129,13 +130,13 @@ class Interpreter:
                 if error is not None:
                     self._tell(inputs.PromptStartFailed(turn_id, error), Lane.CONTROL)
                 else:
-                    gevent.spawn(self._pump, effect)
+                    self._agent.prompt(effect)
             case fx.SteerAgent(entry_id):
                 if error is not None:
                     answer = inputs.SteerAnswered(entry_id, "failed", str(error))
                     self._tell(answer, Lane.CONTROL)
                 else:
-                    gevent.spawn(self._steer, effect)
+                    self._agent.steer(effect)
             case fx.CloseStream(turn_id):
                 stream = self._streams.pop(turn_id, None)
                 if stream is not None:
@@ -149,12 +150,12 @@ class Interpreter:
 
     def _start(self, effect: fx.Effect) -> None:
         match effect:
-            case fx.CancelPrompt(turn_id):
-                gevent.spawn(self._cancel, turn_id)
-            case fx.StopAgent(_, deadline_s):
-                gevent.spawn(self._stop_agent, deadline_s)
+            case fx.CancelPrompt():
+                self._agent.cancel(effect)
+            case fx.StopAgent():
+                self._agent.stop(effect)
             case fx.AnswerPermission():
-                self._answer_permission(effect)
+                self._agent.answer_permission(effect)
             case fx.WriteMeta(meta):
                 written = self._ports.meta_writer.put(redact_meta(meta, self._ports.redactor))
                 written.add_done_callback(self._meta_written)
@@ -212,59 +213,6 @@ class Interpreter:
             value = replace(value, events=stream) if isinstance(value, SendPromptResult) else stream
         self._asks.reply(ask, value)
 
-    def _pump(self, effect: fx.SendPrompt) -> None:
-        """One greenlet while a turn runs: a batch is read once the one before it is recorded."""
-        turn_id = effect.turn_id
-        try:
-            request = PromptRequest(turn_id=turn_id, message=effect.message, meta=effect.meta)
-            events = self._ports.driver.prompt(CallContext.after(None), self._process(), request)
-        except Exception as raised:
-            error = as_session_error(raised, self._ports.session_id, "prompt")
-            self._tell(inputs.PromptStartFailed(turn_id, error), Lane.CONTROL)
-            return
-        now_s = self._ports.clock.monotonic
-        self._tell(inputs.PromptStarted(turn_id, now_s()), Lane.EXEMPT)
-        try:
-            while batch := events.take():
-                self._live.hand_over(inputs.AgentEventsArrived(turn_id, tuple(batch), now_s()))
-        finally:
-            self._tell(inputs.AgentStreamClosed(turn_id), Lane.EXEMPT)
-
-    def _steer(self, effect: fx.SteerAgent) -> None:
-        error = ""
-        try:
-            context = CallContext.after(None)
-            outcome = self._ports.driver.steer(
-                context, self._process(), effect.entry_id, effect.text
-            )
-        except Exception as raised:
-            outcome, error = "failed", str(raised)
-        self._tell(inputs.SteerAnswered(effect.entry_id, outcome, error), Lane.CONTROL)
-
-    def _cancel(self, turn_id: str) -> None:
-        try:
-            self._ports.driver.cancel(CallContext.after(None), self._process())
-        except Exception as raised:
-            self._tell(inputs.CancelFailed(turn_id, str(raised)), Lane.CONTROL)
-
-    def _stop_agent(self, deadline_s: float | None) -> None:
-        process = self._process()
-        try:
-            self._ports.driver.stop(CallContext.after(deadline_s), process)
-        except Exception as raised:
-            if not process.done.is_set():
-                self._tell(inputs.AgentStopFailed(raised), Lane.CONTROL)
-
-    def _answer_permission(self, effect: fx.AnswerPermission) -> None:
-        request = ApproveRequest(effect.decision, effect.request_id, effect.turn_id)
-        refusal: SessionError | None = None
-        try:
-            self._process().approve_permission(CallContext.after(None), request)
-        except Exception as raised:
-            refusal = as_session_error(raised, self._ports.session_id, "approve_permission")
-        resolved = inputs.PermissionResolved(effect.ask, effect.request_id, refusal)
-        self._tell(resolved, Lane.CONTROL)
-
     def _meta_written(self, written: Any) -> None:
         try:
             written.get()
@@ -275,7 +223,9 @@ class Interpreter:
 
     def _fire(self, name: str) -> None:
         self._timers.pop(name, None)
-        self._tell(inputs.TimerFired(name, self._ports.clock.monotonic()), Lane.CONTROL)
+        unhealthy = self._agent.unhealthy() if name == SUPERVISION_TIMER else ""
+        fired = inputs.TimerFired(name, self._ports.clock.monotonic(), unhealthy)
+        self._tell(fired, Lane.CONTROL)
 
     def _disarm(self, name: str) -> None:
         timer = self._timers.pop(name, None)
@@ -303,15 +253,6 @@ class Interpreter:
         for error in finalize(self._ports, self._live.state.meta):
             self._ports.logger.error('session "%s": %s', self._ports.session_id, error)
         self._live.retire()
-
-    def _process(self) -> AgentProcess:
-        process = self._ports.process
-        if process is None:
-            raise SessionError(
-                f'session "{self._ports.session_id}": agent process is not available',
-                session_id=self._ports.session_id,
-            )
-        return process
 
 
 def _state_op(change: fx.TableChange) -> StateOp:

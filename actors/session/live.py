@@ -14,8 +14,8 @@ from pykka import ActorDeadError
 
 from ..core.inputs import Input
 from ..core.state import SessionState
-from ..errors import SessionMailboxFullError, SessionNotFoundError
-from ..model.session import SessionInfo, SessionLineage, SessionMeta
+from ..errors import SessionMailboxFullError, SessionNotActiveError
+from ..model.session import SessionInfo, SessionLineage, SessionMeta, State
 from ..runtime import errors as kernel
 from ..runtime.future import GreenFuture
 from ..runtime.mailbox import Lane
@@ -60,8 +60,7 @@ class LiveSession:
         try:
             self._actor().tell(make(ask), lane=lane)
         except ActorDeadError:
-            gone = SessionNotFoundError(f'session "{self.id}" is not live', session_id=self.id)
-            self.asks.refuse(ask, gone)
+            self.asks.refuse(ask, self.gone())
         except kernel.MailboxFullError as error:
             full = SessionMailboxFullError(
                 f'session "{self.id}": its mailbox is full; retry later', session_id=self.id
@@ -69,6 +68,12 @@ class LiveSession:
             full.__cause__ = error
             self.asks.refuse(ask, full)
         return answer
+
+    def gone(self) -> SessionNotActiveError:
+        """What a call gets that came too late for this incarnation."""
+        return SessionNotActiveError(
+            f'session "{self.id}" is not live any more', session_id=self.id, state=State.STOPPED
+        )
 
     def tell(self, input: Input, lane: Lane = Lane.CONTROL) -> None:
         """Put an input nobody waits for into the mailbox; a session that is over takes none."""

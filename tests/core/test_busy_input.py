@@ -387,7 +387,10 @@ def test_law_no_input_is_lost_or_sent_twice(make_bench, operations):
             case "interrupt":
                 note(bench.ask(inputs.InterruptRequested)[1])
             case "cancel":
-                note(bench.ask(inputs.CancelRequested)[1])
+                cancelling, effects = bench.ask(inputs.CancelRequested)
+                note(effects)
+                if turn and cancelling not in bench.answers:
+                    note(bench.feed(inputs.CancelSettled(turn.turn_id, cancelling)))
             case "start" if turn and turn.phase == "setup":
                 note(bench.feed(inputs.PromptStarted(turn.turn_id)))
             case "boundary" if turn:

@@ -13,14 +13,16 @@ from greenroom.actors.core.health import (
     is_changed,
     with_eligibility,
 )
-from greenroom.actors.errors import CallerError
+from greenroom.actors.errors import (
+    CallerError,
+    InvalidSessionHealthError,
+    SessionHealthNotFoundError,
+)
 from greenroom.actors.model.activity import SessionActivityMeta
 from greenroom.actors.model.health import (
     IneligibilityReason,
-    InvalidSessionHealthError,
     SessionHealth,
     SessionHealthListQuery,
-    SessionHealthNotFoundError,
 )
 from greenroom.actors.model.session import (
     SessionInfo,

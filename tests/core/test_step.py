@@ -21,12 +21,8 @@ def test_every_input_has_a_rule_or_a_name_it_is_refused_by():
 EXAMPLES = [
     inputs.CooperativeStopRequested(99, StopCause.USER_REQUESTED),
     inputs.ClearRequested(99),
-    inputs.RestartRequested(99),
     inputs.SyntheticPromptSubmitted(99, "x"),
-    inputs.ScopedInterruptRequested(99, "turn-1"),
     inputs.PermissionAsked(99),
-    inputs.ActivityReported("turn-1"),
-    inputs.SupervisionTicked("turn-1"),
     inputs.HookDispatched("turn.start"),
 ]
 

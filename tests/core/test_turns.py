@@ -24,7 +24,8 @@ def test_a6_a10_the_input_row_is_durable_before_the_driver_gets_the_prompt(activ
     assert (commit.durable, commit.deliver) == (True, False)
     (row,) = commit.events
     assert (row.type, row.text, row.turn_id) == ("user_message", "hello", active.turn_id)
-    assert send == fx.SendPrompt(active.turn_id, "hello", {"turn_source": "user"})
+    heartbeat_s = active.state.supervision.activity_heartbeat_interval
+    assert send == fx.SendPrompt(active.turn_id, "hello", {"turn_source": "user"}, heartbeat_s)
 
 
 def test_a11_the_caller_gets_the_stream_when_the_driver_took_the_prompt(active):
@@ -228,26 +229,35 @@ def test_11_1_cancel(active, kinds, events_of):
     assert effects == (fx.Reply(idle),)
     turn_id = active.run_turn()
     ask, effects = active.ask(inputs.CancelRequested)
-    assert kinds(effects) == ["CancelPrompt", "Commit", "Reply"]
+    assert effects == (fx.CancelPrompt(turn_id, ask),)
+    effects = active.feed(inputs.CancelSettled(turn_id, ask))
+    assert kinds(effects) == ["Commit", "Reply"]
     (note,) = events_of(effects)
     assert (note.title, note.turn_id) == ("transcript_marker.prompt_cancel", turn_id)
-    _, effects = active.ask(inputs.CancelRequested)
-    assert kinds(effects) == ["CancelPrompt", "Reply"], "one marker per turn"
-    assert ask in active.answers
+    again, _ = active.ask(inputs.CancelRequested)
+    effects = active.feed(inputs.CancelSettled(turn_id, again))
+    assert kinds(effects) == ["Reply"], "one marker per turn"
 
 
-def test_11_1_a_cancel_during_setup_reaches_the_driver_as_soon_as_it_has_the_prompt(active, kinds):
+def test_11_1_a_cancel_during_setup_ends_the_context_of_the_turn_at_once(active, kinds, events_of):
     active.prompt()
+    turn_id = active.turn_id
     _, effects = active.ask(inputs.CancelRequested)
-    assert "CancelPrompt" not in kinds(effects)
-    effects = active.feed(inputs.PromptStarted(active.turn_id))
-    assert kinds(effects) == ["Reply", "CancelPrompt"]
+    assert kinds(effects) == ["CancelPrompt", "Commit", "Reply"]
+    assert effects[0] == fx.CancelPrompt(turn_id, before_start=True)
+    assert [e.title for e in events_of(effects)] == ["transcript_marker.prompt_cancel"]
+    effects = active.feed(inputs.PromptStarted(turn_id))
+    assert kinds(effects) == ["Reply", "CancelPrompt"], "a driver that took it all the same"
+    assert not effects[1].before_start
 
 
-def test_11_1_a_cancel_that_failed_is_reported(active):
-    assert active.feed(inputs.CancelFailed("turn-1", "pipe")) == (
-        fx.Report("warning", "cancel of turn-1 failed: pipe"),
-    )
+def test_11_1_a_cancel_that_the_driver_can_not_deliver_is_told(active, kinds):
+    turn_id = active.run_turn()
+    ask, _ = active.ask(inputs.CancelRequested)
+    error = SessionError("pipe")
+    effects = active.feed(inputs.CancelSettled(turn_id, ask, error))
+    assert kinds(effects) == ["Refuse", "Report"]
+    assert active.answers[ask] is error
 
 
 def test_7_1_an_idle_session_accepts_in_every_mode(active):
