@@ -102,6 +102,8 @@ class StoredSessions:
     def finish_clear(self, session_id: str) -> None:
         """End a clear that a crash interrupted (03 12.1); one that is under way goes on.
 
+        For the hub's thread, like the beginning of a clear.
+
         :raises StorageError: a file could not be moved.
         """
         directory = self._layout.session(session_id)
@@ -113,11 +115,12 @@ class StoredSessions:
 
         :raises StorageError: it could not be made to stay; close it and abandon the clear.
         """
-        commit_clear(self._fs, self._layout.session(session_id))
-        self.clearing.discard(session_id)
+        directory = self._layout.session(session_id)
+        commit_clear(self._fs, directory)
         with contextlib.suppress(StorageError):
             # What is left goes with the next opening.
-            self.finish_clear(session_id)
+            finish_clear(self._fs, directory)
+        self.clearing.discard(session_id)
 
     def abandon_clear(self, session_id: str) -> None:
         """The old conversation comes back; the new one is closed.

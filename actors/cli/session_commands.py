@@ -146,6 +146,18 @@ def resume(session_id: str, home: Path | None, as_json: bool) -> None:
 @greenroom.command()
 @SESSION_ARGUMENT
 @HOME_OPTION
+@JSON_OPTION
+@one_line
+def clear(session_id: str, home: Path | None, as_json: bool) -> None:
+    """Begin an empty conversation in a session of the running runtime."""
+    from .sessions import clear as begin
+
+    begin(home=home, session_id=session_id, as_json=as_json)
+
+
+@greenroom.command()
+@SESSION_ARGUMENT
+@HOME_OPTION
 @one_line
 def rm(session_id: str, home: Path | None) -> None:
     """Delete a session and everything stored of it."""

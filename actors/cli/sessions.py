@@ -91,6 +91,16 @@ def resume(*, home: Path | None, session_id: str, as_json: bool) -> None:
             click.echo(f"{session.id} {session.state}")
 
 
+def clear(*, home: Path | None, session_id: str, as_json: bool) -> None:
+    """Replace the conversation of a session by an empty one."""
+    with running_manager(home) as manager:
+        session = manager.clear_conversation(session_id)
+        if as_json:
+            echo_json(session.info())
+        else:
+            click.echo(f"{session.id} {session.state}, conversation cleared")
+
+
 def remove(*, home: Path | None, session_id: str) -> None:
     """Delete a session, live or stored."""
     with any_manager(home) as manager:

@@ -233,9 +233,10 @@ class CooperativeStopRequested:
 
 @dataclass(frozen=True, slots=True)
 class ClearRequested:
-    """01 13."""
+    """A caller wants an empty conversation (01 13): an idle session is stopped for it."""
 
     ask: Ask
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import OperationUnavailableError
-from . import comeback, lifecycle, permissions, pump, submission, turn, watching
+from . import clear, comeback, lifecycle, permissions, pump, submission, turn, watching
 from .effects import Effects, Report, refuse
 from .inputs import (
     ActivityReported,
@@ -64,6 +64,7 @@ RULES: dict[type[Any], Rule] = {
     AgentStarted: lifecycle.agent_started,
     AgentStartFailed: lifecycle.agent_start_failed,
     StopRequested: lifecycle.stop_requested,
+    ClearRequested: clear.clear_requested,
     AgentStopFailed: lifecycle.agent_stop_failed,
     AgentExited: lifecycle.agent_exited,
     Finalized: lifecycle.finalized,
@@ -87,7 +88,6 @@ RULES: dict[type[Any], Rule] = {
 
 LATER: dict[type[Any], str] = {
     CooperativeStopRequested: "request_stop_with_cause",
-    ClearRequested: "clear_conversation",
     SyntheticPromptSubmitted: "prompt_synthetic",
     PermissionAsked: "request_permission",
     HookDispatched: "hooks",

@@ -47,6 +47,7 @@ RESULTS: dict[str, Codec] = {
     "stop": NOTHING,
     "stop_with_cause": NOTHING,
     "delete": NOTHING,
+    "clear_conversation": SESSION_ID,
     "repair_session": REPAIR,
     "wait_for_finalizations": NOTHING,
     "wait_for_prompt_drains": NOTHING,

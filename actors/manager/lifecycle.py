@@ -243,7 +243,18 @@ class LifecycleVerbs(RepairVerbs):
     ) -> LiveSession:
         runtime = self._runtime
         runtime.registry.reserve(meta.id)
-        plan = StartPlan(
+        try:
+            live = self._launch(self._start_plan(meta, root, agent, resumed), timeout)
+            self._activate(live)
+        finally:
+            runtime.registry.release(meta.id)
+        return live
+
+    def _start_plan(
+        self, meta: SessionMeta, root: str, agent: AgentDef, resumed: SessionMeta | None
+    ) -> StartPlan:
+        runtime = self._runtime
+        return StartPlan(
             meta=meta,
             workspace=root,
             agent=agent,
@@ -253,18 +264,17 @@ class LifecycleVerbs(RepairVerbs):
             id_seed=runtime.world.id_seed(),
             resumed=resumed,
         )
-        context = CallContext.after(timeout)
-        try:
-            launch = Launch(
-                plan, runtime.home, runtime.ports_for, context, runtime.world.documents
-            )
-            live = start_session(launch)
-            live.handle = runtime.handle_of(live)
-            live.ports.notices.created(live.handle)
-            runtime.registry.activate(live)
-        finally:
-            runtime.registry.release(meta.id)
-        return live
+
+    def _launch(self, plan: StartPlan, timeout: float | None) -> LiveSession:
+        runtime, context = self._runtime, CallContext.after(timeout)
+        return start_session(
+            Launch(plan, runtime.home, runtime.ports_for, context, runtime.world.documents)
+        )
+
+    def _activate(self, live: LiveSession) -> None:
+        live.handle = self._runtime.handle_of(live)
+        live.ports.notices.created(live.handle)
+        self._runtime.registry.activate(live)
 
     def _check_open(self, operation: str) -> None:
         if self._runtime.closing:

@@ -51,6 +51,7 @@ class SessionManager:
 
     create = blocking_session(Verbs.create)
     resume = blocking_session(Verbs.resume)
+    clear_conversation = blocking_session(Verbs.clear_conversation)
     stop = blocking(Verbs.stop)
     stop_with_cause = blocking(Verbs.stop_with_cause)
     delete = blocking(Verbs.delete)
@@ -117,6 +118,7 @@ class AsyncSessionManager:
 
     create = awaitable_session(Verbs.create)
     resume = awaitable_session(Verbs.resume)
+    clear_conversation = awaitable_session(Verbs.clear_conversation)
     stop = awaitable(Verbs.stop)
     stop_with_cause = awaitable(Verbs.stop_with_cause)
     delete = awaitable(Verbs.delete)

@@ -8,13 +8,14 @@ from typing import TypeVar
 
 from ...storage.format.transcript import UIMessage, to_ui_messages
 from ...storage.readonly import SessionReader
-from ..errors import SessionError, SessionNotFoundError
+from ..errors import SessionError, SessionNotFoundError, StoreClosedError
 from ..model.event import SessionEvent
 from ..model.ids import normalize_stored_session_id
 from ..model.query import EventQuery, TurnHistory
 from ..model.session import SessionInfo
 from ..session.live import LiveSession, info_of
 from .group import VerbGroup
+from .runtime import answer
 
 R = TypeVar("R")
 
@@ -109,10 +110,28 @@ class QueryVerbs(VerbGroup):
 
     def _read(self, session_id: str, operation: str, read: Callable[[SessionReader], R]) -> R:
         checked = normalize_stored_session_id(session_id, operation)
-        if self._runtime.registry.get(checked) is None:
-            self._runtime.read_meta(checked, operation)
-        store = self._runtime.home.reader(checked)
         try:
-            return self._runtime.off_hub(read, store)
-        finally:
-            store.close()
+            return self._read_once(checked, operation, read)
+        except StoreClosedError:
+            # It stopped meanwhile: read what it left.
+            live = self._runtime.registry.get(checked)
+            if live is not None:
+                answer(live.retired, None, operation)
+            return self._read_once(checked, operation, read)
+
+    def _read_once(self, session_id: str, operation: str, read: Callable[[SessionReader], R]) -> R:
+        """Of the live store, else of the files: those of an ending session are complete first."""
+        runtime = self._runtime
+        live = runtime.registry.get(session_id)
+        if live is None:
+            runtime.read_meta(session_id, operation)
+        elif live.state.finalizing:
+            answer(live.retired, None, operation)
+        while (replaced := runtime.registry.replaced(session_id)) is not None:
+            answer(replaced, None, operation)
+        with runtime.registry.reading(session_id):
+            store = runtime.home.reader(session_id)
+            try:
+                return runtime.off_hub(read, store)
+            finally:
+                store.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from ..errors import SessionNotActiveError
 from ..runtime.future import GreenFuture
 from ..session.live import LiveSession
@@ -13,10 +16,14 @@ class Registry:
     def __init__(self) -> None:
         self._sessions: dict[str, LiveSession] = {}
         self._pending: dict[str, GreenFuture[None]] = {}
+        self._exclusive: dict[str, GreenFuture[None]] = {}
+        self._readers: dict[str, int] = {}
+        self._unread: dict[str, GreenFuture[None]] = {}
 
-    def reserve(self, session_id: str) -> None:
+    def reserve(self, session_id: str, *, exclusive: bool = False) -> None:
         """Claim an id for a start.
 
+        :param exclusive: the stored session is about to be replaced: who begins to read it waits.
         :raises SessionNotActiveError: the id is live, or another start of it is under way.
         """
         for where, what in ((self._sessions, "active"), (self._pending, "starting")):
@@ -25,6 +32,8 @@ class Registry:
                     f'session "{session_id}" is already {what}', session_id=session_id, state=what
                 )
         self._pending[session_id] = GreenFuture()
+        if exclusive:
+            self._exclusive[session_id] = self._pending[session_id]
 
     def activate(self, live: LiveSession) -> None:
         """The start succeeded: the session is visible from here on."""
@@ -34,6 +43,7 @@ class Registry:
 
     def release(self, session_id: str) -> None:
         """The start is over, one way or the other."""
+        self._exclusive.pop(session_id, None)
         pending = self._pending.pop(session_id, None)
         if pending is not None:
             pending.set(None)
@@ -45,6 +55,32 @@ class Registry:
     def pending(self, session_id: str) -> GreenFuture[None] | None:
         """Set when the start that is under way is over; ``None`` when there is none."""
         return self._pending.get(session_id)
+
+    def replaced(self, session_id: str) -> GreenFuture[None] | None:
+        """Set when the replacement that is under way is over; ``None`` when there is none."""
+        return self._exclusive.get(session_id)
+
+    @contextlib.contextmanager
+    def reading(self, session_id: str) -> Iterator[None]:
+        """What is stored of a session is read meanwhile, and not replaced."""
+        self._readers[session_id] = self._readers.get(session_id, 0) + 1
+        try:
+            yield
+        finally:
+            self._readers[session_id] -= 1
+            if not self._readers[session_id]:
+                del self._readers[session_id]
+                unread = self._unread.pop(session_id, None)
+                if unread is not None:
+                    unread.set(None)
+
+    def unread(self, session_id: str) -> GreenFuture[None]:
+        """Set once nobody reads what is stored of the session."""
+        if session_id in self._readers:
+            return self._unread.setdefault(session_id, GreenFuture())
+        settled: GreenFuture[None] = GreenFuture()
+        settled.set(None)
+        return settled
 
     def starts(self) -> list[GreenFuture[None]]:
         """All starts under way."""

@@ -105,6 +105,7 @@ class RemoteSessionManager:
 
     create = remote_session(Verbs.create)
     resume = remote_session(Verbs.resume)
+    clear_conversation = remote_session(Verbs.clear_conversation)
     stop = remote(Verbs.stop)
     stop_with_cause = remote(Verbs.stop_with_cause)
     delete = remote(Verbs.delete)

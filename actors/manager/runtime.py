@@ -164,6 +164,9 @@ class Runtime:
         :raises SessionNotFoundError: there is no such session.
         """
         path = self.options.home / "sessions" / session_id / META_FILE
+        if not (self.registry.get(session_id) or self.registry.pending(session_id)):
+            # In the hub: no clear can begin meanwhile.
+            self.home.stored.finish_clear(session_id)
         try:
             meta: SessionMeta = self.off_hub(self.world.documents.read_meta, path)
         except SessionNotFoundError as error:

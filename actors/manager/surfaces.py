@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ..errors import SessionNotActiveError
 from ..runtime.errors import HubClosedError
-from .lifecycle import LifecycleVerbs
+from .clearing import ClearVerbs
 from .prompting import PromptVerbs
 from .queries import QueryVerbs
 
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Verbs(LifecycleVerbs, PromptVerbs, QueryVerbs):
+class Verbs(ClearVerbs, PromptVerbs, QueryVerbs):
     """All verbs of a runtime."""
 
 
@@ -54,6 +54,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("stop_with_cause", "control", "operate", False),
         Operation("repair_session", "none", "admin", True),
         Operation("delete", "control", "admin", False),
+        Operation("clear_conversation", "control", "admin", False),
         Operation("wait_for_finalizations", "none", "read", True),
         Operation("wait_for_prompt_drains", "none", "read", True),
         Operation("prompt", "work", "operate", False),

@@ -16,19 +16,22 @@ finalized by the actor and nothing of it is undone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import gevent
 
 from ...storage.home import HomeStore
-from ...storage.session_store import SessionStore
+from ...storage.readonly import SessionReader
+from ...storage.session_store import SessionStore, StateOp
 from ...transport.acp.failures import classified_failure, failure_from_error, make_failure
 from ...transport.agent.context import CallContext
 from ...transport.agent.protocol import AgentProcess, StartOpts
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE, load
+from ..core.clear import fenced_queue
 from ..core.inputs import AgentEventsArrived, AgentExited, AgentStarted, AgentStartFailed
 from ..core.state import SessionState
 from ..errors import AgentExitedError, AgentNotAvailableError, CallerError
@@ -59,6 +62,7 @@ class StartPlan:
     :param meta: the record in state ``starting``.
     :param id_seed: what the incarnation makes its ids of.
     :param resumed: the meta a failed resume goes back to; ``None`` for a new session.
+    :param clears: whether it begins with an empty conversation (01 13).
     """
 
     meta: SessionMeta
@@ -69,6 +73,7 @@ class StartPlan:
     supervision: SessionSupervisionConfig
     id_seed: str
     resumed: SessionMeta | None = None
+    clears: bool = False
 
 
 PortsFactory = Callable[[StartPlan, SessionStore], SessionPorts]
@@ -131,7 +136,27 @@ def _undo(launch: Launch, done: Iterable[StartStep]) -> list[Exception]:
 def open_store(launch: Launch) -> None:
     """The store in a new epoch; a new session gets its directory."""
     plan = launch.plan
+    if plan.clears:
+        launch.store = _empty_store(launch)
+        return
     launch.store = launch.home.open_session(plan.meta.id, create=plan.resumed is None)
+
+
+def _empty_store(launch: Launch) -> SessionStore:
+    """The store without its conversation; the queue is fenced in the commit that opens it."""
+    meta = launch.plan.meta
+    opened: GreenFuture[Exception | None] = GreenFuture()
+
+    def fence(reader: SessionReader) -> list[StateOp]:
+        changes = fenced_queue(*_stored_queue(reader), meta.updated_at)
+        return [StateOp(change.table, change.key, change.document) for change in changes]
+
+    store = launch.home.clear_session(meta.id, fence, done=opened.set)
+    launch.store = store
+    error = opened.get(timeout=LIFECYCLE_TIMEOUT)
+    if error is not None:
+        raise error
+    return store
 
 
 def close_store(launch: Launch) -> None:
@@ -240,17 +265,24 @@ def _exited(live: LiveSession, process: AgentProcess) -> None:
 
 
 def _initial_state(plan: StartPlan, store: SessionStore) -> SessionState:
-    generation = store.state_document(GENERATION_TABLE, GENERATION_KEY) or {}
-    documents = store.state_documents(QUEUE_TABLE).values()
     return SessionState(
         meta=plan.meta,
         workspace=plan.workspace,
         id_seed=plan.id_seed,
         busy_input=plan.busy_input,
         supervision=plan.supervision,
-        queue=load(documents, int(generation.get("input_generation", 0))),
+        queue=load(*_stored_queue(store)),
         restart=RestartPolicy.of(plan.meta.restart),
     )
+
+
+def _stored_queue(
+    store: SessionStore | SessionReader,
+) -> tuple[Collection[dict[str, Any]], int]:
+    """The documents of the input queue, and its generation."""
+    generation = store.state_document(GENERATION_TABLE, GENERATION_KEY) or {}
+    documents = store.state_documents(QUEUE_TABLE).values()
+    return documents, int(generation.get("input_generation", 0))
 
 
 def start_opts(plan: StartPlan) -> StartOpts:

@@ -20,7 +20,6 @@ def test_every_input_has_a_rule_or_a_name_it_is_refused_by():
 
 EXAMPLES = [
     inputs.CooperativeStopRequested(99, StopCause.USER_REQUESTED),
-    inputs.ClearRequested(99),
     inputs.SyntheticPromptSubmitted(99, "x"),
     inputs.PermissionAsked(99),
     inputs.HookDispatched("turn.start"),
