@@ -16,7 +16,7 @@ later      ``DispatchHook``, ``UpsertHealth``, ``MaterializeLedger``,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import SessionError
@@ -39,13 +39,15 @@ class Commit:
     """Append rows and table changes as one transaction, then publish and deliver the rows.
 
     ``durable``: class F, acknowledged after fdatasync (03 13). ``deliver``: also to the turn's
-    stream; input rows and markers are not (03 5).
+    stream; input rows and markers are not (03 5). ``owed``: the answers of callers whose requests
+    this carries out; of a request that has a name, name and answer are stored with it.
     """
 
     events: tuple[AgentEvent, ...] = ()
     changes: tuple[TableChange, ...] = ()
     durable: bool = False
     deliver: bool = True
+    owed: tuple[Reply, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,12 @@ def refuse(ask: Ask, error: SessionError) -> Effects:
     return (Refuse(ask, error),) if ask else ()
 
 
-def reply(ask: Ask, value: Any = None) -> Effects:
+def carried_out(commit: Commit, ask: Ask, value: Any = None) -> Effects:
+    """A commit that is all an ask wanted, and its answer once it is stored."""
+    answer = reply(ask, value)
+    return replace(commit, owed=answer), *answer
+
+
+def reply(ask: Ask, value: Any = None) -> tuple[Reply, ...]:
     """The answer to an ask, or nothing when nobody waits."""
     return (Reply(ask, value),) if ask else ()

@@ -263,7 +263,8 @@ def finalize(state: SessionState, now: datetime) -> Step:
         events.append(note)
     final = replace(state.meta, state=State.STOPPED, updated_at=now)
     state = replace(state, finalizing=True)
-    return state, (Commit(tuple(events), durable=True), Finalize(final))
+    owed = tuple(Reply(ask) for ask in state.stop_asks)
+    return state, (Commit(tuple(events), durable=True, owed=owed), Finalize(final))
 
 
 def finalized(state: SessionState, input: Finalized, now: datetime) -> Step:

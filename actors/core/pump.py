@@ -55,7 +55,8 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
             state = replace(state, dying=_fatal_detail(event))
             break
     state, settled = _settle_approvals(replace(state, turn=turn), events)
-    effects.extend((*_commits(events), *_markers(events, turn, now), *settled))
+    commits = _owing(_commits(events), settled)
+    effects.extend((*commits, *_markers(events, turn, now), *settled))
     if boundary and not turn.terminal:
         state, steering = _steer_at_boundary(state, turn, now)
         effects.extend(steering)
@@ -128,6 +129,14 @@ def _markers(events: Iterable[AgentEvent], turn: Turn, now: datetime) -> list[Co
     return [Commit((note,), deliver=False) for note in notes if note is not None]
 
 
+def _owing(commits: list[Commit], settled: tuple[Reply, ...]) -> list[Commit]:
+    """The last of the decisions' rows brings the answers of those who decided."""
+    decided = [i for i, commit in enumerate(commits) if any(map(_is_decided, commit.events))]
+    if settled:
+        commits[decided[-1]] = replace(commits[decided[-1]], owed=settled)
+    return commits
+
+
 def _is_decided(event: AgentEvent) -> bool:
     return event.type == EventType.PERMISSION and bool(event.decision)
 
@@ -149,7 +158,9 @@ def _normalised(event: AgentEvent, turn_id: str, state: SessionState, now: datet
     )
 
 
-def _settle_approvals(state: SessionState, events: Iterable[AgentEvent]) -> Step:
+def _settle_approvals(
+    state: SessionState, events: Iterable[AgentEvent]
+) -> tuple[SessionState, tuple[Reply, ...]]:
     """A caller's decision is acknowledged once its row is there."""
     if not state.approvals:
         return state, ()

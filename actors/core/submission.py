@@ -37,10 +37,10 @@ from . import busy_input
 from .effects import (
     CancelPrompt,
     Commit,
-    Effect,
     Effects,
     Refuse,
     Report,
+    carried_out,
     refuse,
     reply,
 )
@@ -113,7 +113,7 @@ def interrupt(state: SessionState, input: InterruptRequested, now: datetime) -> 
         return state, refuse(input.ask, not_active(state, "interrupt_prompt"))
     previous = state.turn.turn_id if state.turn else ""
     state, dropped = _drop_replacement(state, "interrupted")
-    state, effects, cancelled = _fence(
+    state, fenced, cancelling, cancelled = _fence(
         state, now, "Prompt interrupted by operator.", {"new_turn_id": ""}
     )
     result = SendPromptResult(
@@ -124,7 +124,7 @@ def interrupt(state: SessionState, input: InterruptRequested, now: datetime) -> 
         queue_generation=state.queue.generation,
         canceled_queued_entries=cancelled,
     )
-    return state, (*dropped, *effects, *reply(input.ask, result))
+    return state, (*dropped, *cancelling, *carried_out(fenced, input.ask, result))
 
 
 def cancel(state: SessionState, input: CancelRequested, now: datetime) -> Step:
@@ -189,8 +189,8 @@ def cancel_queued(state: SessionState, input: QueuedPromptCancelRequested, now: 
         queue_entry_id=entry.id,
         queue_generation=entry.session_generation,
     )
-    effects: Effects = (Commit((note,), changes, durable=True, deliver=False),)
-    return state, (*effects, *reply(input.ask, result))
+    change = Commit((note,), changes, durable=True, deliver=False)
+    return state, carried_out(change, input.ask, result)
 
 
 def interrupt_timed_out(state: SessionState, input: TimerFired, now: datetime) -> Step:
@@ -238,7 +238,7 @@ def _queue(state: SessionState, input: PromptSubmitted, message: str, now: datet
         queue_generation=entry.session_generation,
     )
     change = Commit((note,), (busy_input.put(entry),), durable=True, deliver=False)
-    return replace(state, queue=queue), (change, *reply(input.ask, result))
+    return replace(state, queue=queue), carried_out(change, input.ask, result)
 
 
 def _stage(state: SessionState, ask: int, message: str, now: datetime) -> Step:
@@ -265,7 +265,7 @@ def _stage(state: SessionState, ask: int, message: str, now: datetime) -> Step:
         fallback_mode_if_no_tool_result=BusyInputMode.QUEUE,
     )
     change = Commit((note,), changes, durable=True, deliver=False)
-    return replace(state, queue=queue), (change, *reply(ask, result))
+    return replace(state, queue=queue), carried_out(change, ask, result)
 
 
 def _interrupt_and_replace(state: SessionState, input: PromptSubmitted, now: datetime) -> Step:
@@ -276,9 +276,11 @@ def _interrupt_and_replace(state: SessionState, input: PromptSubmitted, now: dat
         input = replace(input, turn_id=fresh)
     state, dropped = _drop_replacement(state, "replaced by a later interrupt")
     summary = "Prompt interrupted and replaced by operator input."
-    state, effects, cancelled = _fence(state, now, summary, {"new_turn_id": input.turn_id})
+    state, fenced, cancelling, cancelled = _fence(
+        state, now, summary, {"new_turn_id": input.turn_id}
+    )
     state = replace(state, replacement=input, replaced=cancelled, replaced_turn_id=previous)
-    return state, (*dropped, *effects, arm_interrupt(state))
+    return state, (*dropped, fenced, *cancelling, arm_interrupt(state))
 
 
 def _drop_replacement(state: SessionState, why: str) -> Step:
@@ -293,7 +295,7 @@ def _drop_replacement(state: SessionState, why: str) -> Step:
 
 def _fence(
     state: SessionState, now: datetime, summary: str, evidence: dict[str, Any]
-) -> tuple[SessionState, Effects, int]:
+) -> tuple[SessionState, Commit, Effects, int]:
     """Advance the generation, cancel older entries and the running turn, and mark it."""
     (queue, changes), cancelled = busy_input.fence(state.queue, now)
     state, turn_id = _current_or_fresh(replace(state, queue=queue))
@@ -309,11 +311,11 @@ def _fence(
             **told,
         },
     )
-    effects: list[Effect] = [Commit((note,), changes, durable=True, deliver=False)]
+    fenced = Commit((note,), changes, durable=True, deliver=False)
+    cancelling: Effects = ()
     if state.turn is not None:
         state, cancelling = _cancel_turn(state, state.turn)
-        effects.extend(cancelling)
-    return state, tuple(effects), cancelled
+    return state, fenced, cancelling, cancelled
 
 
 def _cancel_turn(state: SessionState, turn: Turn) -> Step:

@@ -119,8 +119,9 @@ def begin(
         events.append(_accepted_marker(entry, turn_id, now))
     turn = Turn(turn_id=turn_id, source=source, message=message, ask=ask, result=result)
     meta = dict(submitted.meta) if submitted else {}
+    owed = (Reply(ask, result, stream_turn_id=turn_id),) if ask else ()
     return replace(state, turn=turn), (
-        Commit(tuple(events), changes, durable=True, deliver=False),
+        Commit(tuple(events), changes, durable=True, deliver=False, owed=owed),
         SendPrompt(
             turn_id,
             message,

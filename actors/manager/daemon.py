@@ -6,12 +6,11 @@ caller that leaves a stream never disturbs the turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ...transport.bus.control_call import Call, Verb
-from ...transport.bus.endpoints import Endpoints
 from ...transport.bus.error_table import ErrorTable
 from ...transport.bus.roles import Role
 from .. import errors
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from .surfaces import Verbs
 
 ROLES = {"read": Role.READ, "operate": Role.OPERATE, "admin": Role.ADMIN}
+VerbsFor = Callable[[str], "Verbs"]
 SNAPSHOT = "snapshot"
 """What a remote handle shows; not an operation of its own."""
 
@@ -68,11 +68,6 @@ RESULTS: dict[str, Codec] = {
 by the caller from the events, and the two prompts are streams."""
 
 
-def calls_address(endpoints: Endpoints) -> str:
-    """Where a runtime takes calls: beside its other sockets."""
-    return endpoints.control.rsplit("/", 1)[0] + "/calls"
-
-
 def error_table() -> ErrorTable:
     """The exceptions of a runtime that reach its callers as what they are."""
     classes = [
@@ -83,24 +78,26 @@ def error_table() -> ErrorTable:
     return ErrorTable(classes)
 
 
-def remote_verbs(verbs: Verbs) -> dict[str, Verb]:
-    """The table of a control server for the verbs of a runtime."""
+def remote_verbs(verbs_for: VerbsFor) -> dict[str, Verb]:
+    """The table of a control server.
+
+    :param verbs_for: the verbs of the runtime in the name of a request.
+    """
     from .surfaces import OPERATIONS
 
     table = {
-        name: Verb(_unary(verbs, name, codec), ROLES[OPERATIONS[name].role])
+        name: Verb(_unary(verbs_for, name, codec), ROLES[OPERATIONS[name].role])
         for name, codec in RESULTS.items()
     }
-    table["prompt"] = Verb(lambda call: _prompt(verbs, call), Role.OPERATE, streams=True)
-    table["send_prompt"] = Verb(lambda call: _send(verbs, call), Role.OPERATE, streams=True)
-    table[SNAPSHOT] = Verb(lambda call: _snapshot(verbs, call), Role.READ)
+    table["prompt"] = Verb(lambda call: _prompt(verbs_for, call), Role.OPERATE, streams=True)
+    table["send_prompt"] = Verb(lambda call: _send(verbs_for, call), Role.OPERATE, streams=True)
+    table[SNAPSHOT] = Verb(lambda call: _snapshot(verbs_for, call), Role.READ)
     return table
 
 
-def _unary(verbs: Verbs, name: str, codec: Codec) -> Any:
-    verb = getattr(verbs, name)
-
+def _unary(verbs_for: VerbsFor, name: str, codec: Codec) -> Any:
     def handle(call: Call) -> Any:
+        verb = getattr(verbs_for(call.request_id), name)
         args = dict(call.args)
         if args.get("since") is not None:
             args["since"] = datetime.fromisoformat(args["since"])
@@ -111,13 +108,13 @@ def _unary(verbs: Verbs, name: str, codec: Codec) -> Any:
     return handle
 
 
-def _prompt(verbs: Verbs, call: Call) -> Iterable[Any]:
-    stream = verbs.prompt(**call.args)
+def _prompt(verbs_for: VerbsFor, call: Call) -> Iterable[Any]:
+    stream = verbs_for(call.request_id).prompt(**call.args)
     return _follow({"turn_id": stream.turn_id}, stream)
 
 
-def _send(verbs: Verbs, call: Call) -> Iterable[Any]:
-    result = verbs.send_prompt(**call.args)
+def _send(verbs_for: VerbsFor, call: Call) -> Iterable[Any]:
+    result = verbs_for(call.request_id).send_prompt(**call.args)
     return _follow(SENT.encode(result), result.events)
 
 
@@ -130,8 +127,8 @@ def _follow(told: Any, stream: PromptStream | None) -> Iterator[Any]:
             yield AGENT_EVENT.encode(event)
 
 
-def _snapshot(verbs: Verbs, call: Call) -> Any:
-    live = verbs.get(str(call.args.get("session_id", "")))
+def _snapshot(verbs_for: VerbsFor, call: Call) -> Any:
+    live = verbs_for(call.request_id).get(str(call.args.get("session_id", "")))
     if live is None:
         return None
     state = live.state

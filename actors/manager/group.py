@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..core.inputs import Input
+from ..runtime.future import GreenFuture
+from ..runtime.mailbox import Lane
 
 if TYPE_CHECKING:
+    from ..session.live import LiveSession
     from .runtime import Runtime
 
 
 class VerbGroup:
-    """Verbs run in a greenlet of the hub; the surfaces bring the calls there."""
+    """Verbs run in a greenlet of the hub; the surfaces bring the calls there.
 
-    def __init__(self, runtime: Runtime) -> None:
+    :param request_id: the name of the request that is carried out, for one that may come again;
+        it is stored with what the request changes.
+    """
+
+    def __init__(self, runtime: Runtime, request_id: str = "") -> None:
         self._runtime = runtime
+        self._request_id = request_id
+
+    def _ask(
+        self, live: LiveSession, make: Callable[[int], Input], lane: Lane = Lane.CONTROL
+    ) -> GreenFuture[Any]:
+        """Ask a session in the name of the request."""
+        return live.ask(make, lane, self._request_id)

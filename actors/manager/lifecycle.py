@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from contextlib import suppress
 from dataclasses import replace
@@ -153,7 +154,7 @@ class LifecycleVerbs(RepairVerbs):
         )
         if live is None:
             raise missing
-        future = live.ask(lambda ask: StopRequested(ask, StopCause(cause), detail, timeout))
+        future = self._ask(live, lambda ask: StopRequested(ask, StopCause(cause), detail, timeout))
         try:
             answer(future, timeout, "stop")
         except SessionNotActiveError as error:
@@ -295,13 +296,20 @@ class LifecycleVerbs(RepairVerbs):
 
     def _new_id(self) -> str:
         generate = self._runtime.options.session_id_generator
-        made = generate() if generate else f"{SESSION_PREFIX}-{secrets.token_hex(8)}"
+        made = generate() if generate else session_id_for(self._request_id)
         if not made.strip():
             raise SessionValueError("session id generator returned empty id")
         return normalize_stored_session_id(made, "create")
 
     def _directory(self, session_id: str) -> Path:
         return self._runtime.options.home / "sessions" / session_id
+
+
+def session_id_for(request_id: str) -> str:
+    """A new session's id: always the same for a named request, so its retry finds the session."""
+    if not request_id:
+        return f"{SESSION_PREFIX}-{secrets.token_hex(8)}"
+    return f"{SESSION_PREFIX}-{hashlib.sha256(request_id.encode()).hexdigest()[:16]}"
 
 
 def _has_no_turn(state: SessionState) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack
@@ -13,6 +14,7 @@ from ..session.live import LiveSession
 from .daemon import error_table, remote_verbs
 from .handle import Session
 from .options import ManagerKeywords, ManagerOptions, default_home
+from .recall import Recall
 from .runtime import CLOSE_TIMEOUT, Runtime
 from .surfaces import Verbs, awaitable, awaitable_session, blocking, blocking_session
 
@@ -43,10 +45,11 @@ class SessionManager:
             raise
         self._runtime.handle_of = self._handle
         self._verbs = Verbs(self._runtime)
-        self._hub.call(self._runtime.serve, remote_verbs(self._verbs), error_table())
+        table = remote_verbs(partial(Verbs, self._runtime))
+        self._hub.call(self._runtime.serve, table, error_table(), Recall(self._runtime))
         self._closed = False
         self.home = place
-        self.endpoints: Endpoints = self._runtime.publisher.endpoints
+        self.endpoints: Endpoints = self._runtime.endpoints
         self.aio = AsyncSessionManager(self)
 
     create = blocking_session(Verbs.create)

@@ -66,7 +66,7 @@ class PromptVerbs(VerbGroup):
         """
         live = self._runtime.live(session_id, "steer_prompt")
         check_message(message, live.id)
-        future = live.ask(lambda ask: SteerRequested(ask, message))
+        future = self._ask(live, lambda ask: SteerRequested(ask, message))
         result: SendPromptResult = answer(future, timeout, "steer_prompt")
         return result
 
@@ -75,7 +75,7 @@ class PromptVerbs(VerbGroup):
     ) -> SendPromptResult:
         """Cancel the running turn and drop what is queued; does not wait for its end (02 7.5)."""
         live = self._runtime.live(session_id, "interrupt_prompt")
-        future = live.ask(InterruptRequested)
+        future = self._ask(live, InterruptRequested)
         result: SendPromptResult = answer(future, timeout, "interrupt_prompt")
         return result
 
@@ -88,7 +88,7 @@ class PromptVerbs(VerbGroup):
             live = self._runtime.live(session_id, "cancel_prompt")
         except SessionNotActiveError:
             return
-        answer(live.ask(CancelRequested), timeout, "cancel_prompt")
+        answer(self._ask(live, CancelRequested), timeout, "cancel_prompt")
 
     def cancel_queued_prompt(
         self, session_id: str, queue_entry_id: str, *, timeout: float | None = None
@@ -98,7 +98,7 @@ class PromptVerbs(VerbGroup):
         :raises SessionInputQueueEntryNotFoundError: no such pending entry.
         """
         live = self._runtime.live(session_id, "cancel_queued_prompt")
-        future = live.ask(lambda ask: QueuedPromptCancelRequested(ask, queue_entry_id))
+        future = self._ask(live, lambda ask: QueuedPromptCancelRequested(ask, queue_entry_id))
         result: SendPromptResult = answer(future, timeout, "cancel_queued_prompt")
         return result
 
@@ -121,7 +121,7 @@ class PromptVerbs(VerbGroup):
         :raises SessionValueError: unknown decision, or nothing named.
         """
         live = self._runtime.live(session_id, "approve_permission")
-        future = live.ask(lambda ask: PermissionApproved(ask, decision, request_id, turn_id))
+        future = self._ask(live, lambda ask: PermissionApproved(ask, decision, request_id, turn_id))
         answer(future, timeout, "approve_permission")
 
     def is_prompting(self, session_id: str) -> bool:
@@ -142,7 +142,7 @@ class PromptVerbs(VerbGroup):
         check_message(message, live.id)
         generate = self._runtime.options.turn_id_generator
         turn_id = generate() if generate else ""
-        future = live.ask(
-            lambda ask: PromptSubmitted(ask, message, mode, turn_id=turn_id), Lane.WORK
+        future = self._ask(
+            live, lambda ask: PromptSubmitted(ask, message, mode, turn_id=turn_id), Lane.WORK
         )
         return answer(future, timeout, "prompt")

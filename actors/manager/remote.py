@@ -26,8 +26,9 @@ from ..model.restart import RestartPolicy
 from ..model.session import SessionInfo, SessionMeta, State
 from ..model.turn import SendPromptResult
 from ..session.live import LiveSession
-from .daemon import RESULTS, SNAPSHOT, calls_address, error_table
+from .daemon import RESULTS, SNAPSHOT, error_table
 from .options import default_home
+from .recall import RETRIED
 from .remote_stream import RemotePromptStream
 from .surfaces import OPERATIONS, Verbs
 from .values import SENT, from_plain, to_plain
@@ -100,8 +101,8 @@ class RemoteSessionManager:
 
     def __init__(self, home: str | Path | None = None) -> None:
         self.home = default_home() if home is None else Path(home).expanduser().absolute()
-        self.endpoints = Endpoints.read(self.home)
-        self._client = ControlClient(calls_address(self.endpoints), errors=error_table())
+        self.endpoints = Endpoints.read(self.home).with_commands()
+        self._client = ControlClient(self.endpoints.commands, errors=error_table())
 
     create = remote_session(Verbs.create)
     resume = remote_session(Verbs.resume)
@@ -170,11 +171,11 @@ class RemoteSessionManager:
             name,
             args,
             timeout=None if limit is None else limit + ANSWER_MARGIN,
-            resend=OPERATIONS[name].idempotent,
+            resend=OPERATIONS[name].idempotent or name in RETRIED,
         )
 
     def _stream(self, name: str, args: dict[str, Any]) -> tuple[PendingStream, Any]:
-        items = self._client.stream(name, args, resend=False)
+        items = self._client.stream(name, args)
         return items, next(items)
 
     def _snapshot(self, session_id: str) -> Any:

@@ -16,7 +16,7 @@ import zmq
 from ...storage.session_store import SessionStore
 from ...transport.agent.driver import ACPDriver
 from ...transport.agent.protocol import AgentDriver
-from ...transport.bus.control_call import Verb
+from ...transport.bus.control_call import Call, Verb
 from ...transport.bus.control_server import ControlServer
 from ...transport.bus.error_table import ErrorTable
 from ..core.inputs import StopRequested
@@ -33,7 +33,6 @@ from ..session.notices import Notices
 from ..session.ports import SessionPorts
 from ..session.restart import restart_agent
 from ..session.startup import StartPlan
-from .daemon import calls_address
 from .options import ManagerOptions
 from .registry import Registry
 from .world import World
@@ -76,13 +75,20 @@ class Runtime:
             self.driver: AgentDriver = options.driver or ACPDriver()
             self._undo = undo.pop_all()
 
-    def serve(self, verbs: Mapping[str, Verb], errors: ErrorTable) -> None:
+    def serve(
+        self,
+        verbs: Mapping[str, Verb],
+        errors: ErrorTable,
+        recall: Callable[[Call], tuple[Any] | None],
+    ) -> None:
         """Take calls of other processes, until the runtime is closed."""
         context: zmq.Context[Any] = zmq.Context()
         self._undo.callback(context.term)
-        server = ControlServer(verbs, errors=errors, logger=self.logger)
-        server.open(context, calls_address(self.publisher.endpoints))
+        server = ControlServer(verbs, errors=errors, recall=recall, logger=self.logger)
+        self.endpoints = self.publisher.endpoints.with_commands()
+        server.open(context, self.endpoints.commands)
         self._undo.callback(server.close)
+        self.endpoints.write(self.options.home)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Stop every session at once, then close what was opened, newest first.

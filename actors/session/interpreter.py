@@ -14,7 +14,7 @@ from typing import Any
 import gevent
 import msgspec
 
-from ...storage.session_store import StateOp, StoredRow
+from ...storage.session_store import StoredRow
 from ...transport.agent.context import CallContext
 from ..core import effects as fx
 from ..core import inputs
@@ -32,6 +32,7 @@ from .agent_calls import AgentCalls
 from .finalizer import finalize
 from .live import LiveSession
 from .outbox import Batch, Item, Outbox
+from .recorder import Recorder
 from .stream import PromptStream
 
 ORDERED = frozenset(
@@ -61,6 +62,7 @@ class Interpreter:
         self._tell = live.tell
         self._ports = live.ports
         self._outbox = Outbox(self._release)
+        self._recorder = Recorder(live.asks, live.ports.store, live.ports.clock.now)
         live.drained = self._outbox.drained
         self._streams: dict[str, PromptStream] = {}
         self._timers: dict[str, TimerHandle] = {}
@@ -100,7 +102,7 @@ class Interpreter:
             item.rows = self._ports.store.submit(
                 commit.events,
                 agent_name=self._ports.agent_name,
-                state_ops=[_state_op(change) for change in commit.changes],
+                state_ops=self._recorder.state_ops(commit),
                 durable=commit.durable,
                 done=partial(self._committed, batch),
             )
@@ -253,7 +255,3 @@ class Interpreter:
         for error in finalize(self._ports, self._live.state.meta):
             self._ports.logger.error('session "%s": %s', self._ports.session_id, error)
         self._live.retire()
-
-
-def _state_op(change: fx.TableChange) -> StateOp:
-    return StateOp(change.table, change.key, change.document)

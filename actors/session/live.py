@@ -50,13 +50,16 @@ class LiveSession:
         """greenroom's session id."""
         return self.state.id
 
-    def ask(self, make: Callable[[int], Input], lane: Lane = Lane.CONTROL) -> GreenFuture[Any]:
+    def ask(
+        self, make: Callable[[int], Input], lane: Lane = Lane.CONTROL, request_id: str = ""
+    ) -> GreenFuture[Any]:
         """Put an input that expects an answer into the mailbox; call it in the hub.
 
         :param make: builds the input from the number of its ask.
+        :param request_id: the caller's name for the request; stored with its effect.
         :returns: the future of the answer; every error comes through it.
         """
-        ask, answer = self.asks.open()
+        ask, answer = self.asks.open(request_id)
         try:
             self._actor().tell(make(ask), lane=lane)
         except ActorDeadError:

@@ -404,14 +404,31 @@ def test_what_took_effect_in_an_earlier_life_is_recalled(
     daemon: Daemon, raw: Callable[[], RawCaller]
 ) -> None:
     daemon.stop()
-    daemon.options = {"recall": {str(ID): ("from the store",)}.get}
+    asked: list[tuple[str, float]] = []
+    stored = {str(CallId(b"c" * 16, 2)): ("from the store",), str(CallId(b"c" * 16, 3)): ([7, 8],)}
+
+    def recall(call: Call) -> Any:
+        asked.append((call.request_id, call.age_s))
+        return stored.get(call.request_id)
+
+    daemon.options = {"recall": recall}
     daemon.start()
     caller = raw()
-    caller.say(CallMessage(ID, "echo", {}))
-    assert caller.hear() == OkAnswer(1, "from the store")
-    caller.say(CallMessage(CallId(b"c" * 16, 2), "echo", {}))
-    assert caller.hear() == OkAnswer(2, {})
-    assert len(daemon.ran) == 1
+    caller.say(CallMessage(CallId(b"c" * 16, 1), "echo", {}))
+    assert caller.hear() == OkAnswer(1, {})
+    assert asked == []  # it did not come before
+    caller.say(CallMessage(CallId(b"c" * 16, 2), "echo", {}, age_ms=1500))
+    assert caller.hear() == OkAnswer(2, "from the store")
+    assert asked == [(str(CallId(b"c" * 16, 2)), 1.5)]
+    caller.say(CallMessage(CallId(b"c" * 16, 3), "count", {"to": 9}, age_ms=1, credit=5))
+    assert [caller.hear() for _ in range(3)] == [
+        ItemAnswer(3, 1, 7),
+        ItemAnswer(3, 2, 8),
+        EndAnswer(3, 2),
+    ]
+    caller.say(CallMessage(CallId(b"c" * 16, 4), "echo", {}, age_ms=1))
+    assert caller.hear() == OkAnswer(4, {})
+    assert len(daemon.ran) == 2
 
 
 # -- streams ----------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class Call:
         its effect.
     :param user: the name of the caller's key; empty for the owner of the local sockets.
     :param deadline_s: seconds it may take; the handler is cut off then.
+    :param age_s: seconds since it was sent first; 0 is the first time.
     """
 
     request_id: str
@@ -38,6 +39,7 @@ class Call:
     role: Role
     user: str
     deadline_s: float | None
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Verb:
 class Owner(Protocol):
     """Where a running call gets rid of what it makes."""
 
-    def note(self, call: Call) -> None: ...
+    def recalled(self, call: Call) -> tuple[Any] | None: ...
     def item(self, call: Remembered, index: int, data: bytes) -> None: ...
     def finish(self, call: Remembered, answer: bytes) -> None: ...
     def error_answer(self, number: int, error: BaseException) -> bytes: ...
@@ -78,9 +80,9 @@ class Running:
         """Whether it makes items."""
         return self._verb.streams
 
-    def start(self, call: Call, stored: tuple[Any] | None) -> None:
-        """Begin; with a stored result, only to hand that out."""
-        self._greenlet = gevent.spawn(self._run, call, stored)
+    def start(self, call: Call) -> None:
+        """Begin."""
+        self._greenlet = gevent.spawn(self._run, call)
         # A greenlet that is killed before its first step runs nothing, but its links are told.
         self._greenlet.rawlink(self._end)
 
@@ -93,13 +95,13 @@ class Running:
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
 
-    def _run(self, call: Call, stored: tuple[Any] | None) -> None:
+    def _run(self, call: Call) -> None:
         alarm = None
         if call.deadline_s is not None:
             late = BusTimeoutError(f"{call.verb}: not done in time", timeout_s=call.deadline_s)
             alarm = gevent.Timeout.start_new(call.deadline_s, late)
         try:
-            self._made = self._answer(call, stored)
+            self._made = self._answer(call)
         except gevent.GreenletExit:
             pass
         except BaseException as error:  # nothing that a handler raises may end the hub
@@ -114,12 +116,10 @@ class Running:
             self._made = self._owner.error_answer(self.call.id.number, cut)
         self._owner.finish(self.call, self._made)
 
-    def _answer(self, call: Call, stored: tuple[Any] | None) -> bytes:
+    def _answer(self, call: Call) -> bytes:
         number = self.call.id.number
-        if stored is not None:
-            return encode_answer(OkAnswer(number, stored[0]))
-        self._owner.note(call)
-        result = self._verb.handler(call)
+        stored = self._owner.recalled(call)
+        result = self._verb.handler(call) if stored is None else stored[0]
         if not self._verb.streams:
             return encode_answer(OkAnswer(number, result))
         return encode_answer(EndAnswer(number, self._stream(result)))

@@ -267,7 +267,7 @@ class ControlClient:
             return
         call.poke_at, call.pokes = time.monotonic() + POKE_S, 0
         if call.take(answer, size):
-            self._outbox.append(call.encoded(self._client))
+            self._outbox.append(call.encoded(self._client, again=True))
         elif call.over:
             with self._state:
                 self._pending.pop(call.number, None)

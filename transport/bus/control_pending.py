@@ -88,13 +88,13 @@ class PendingCall:
 
     # -- for the client -------------------------------------------------------------------------
 
-    def encoded(self, client: bytes) -> bytes:
-        """The message, as of now."""
+    def encoded(self, client: bytes, *, again: bool = False) -> bytes:
+        """The message, as of now; one that is sent again is never of age 0."""
         now = time.monotonic()
         left = None
         if self._deadline != math.inf:
             left = max(math.ceil((self._deadline - now) * 1000), 0)
-        age = math.floor((now - self._began_at) * 1000)
+        age = max(math.floor((now - self._began_at) * 1000), 1) if again else 0
         sent = self._message
         id = CallId(client, self.number)
         return encode_message(CallMessage(id, sent.verb, sent.args, left, age, sent.credit))

@@ -66,8 +66,8 @@ class ControlServer:
     :param errors: the exceptions that travel.
     :param role_of: what a peer may do, by the name its key was given; the local owner's is ``""``.
         By default the owner may do everything, and nobody else anything.
-    :param recall: the stored result of a call that took effect in an earlier life of the runtime,
-        by its id, wrapped in a tuple; ``None`` for one that did not.
+    :param recall: what the handler returned for a call that came before and took effect, maybe in
+        an earlier life of the runtime, in a tuple; ``None`` for one that did not.
     :param audit: told of each call before it runs.
     """
 
@@ -77,7 +77,7 @@ class ControlServer:
         *,
         errors: ErrorTable,
         role_of: Callable[[str], Role] | None = None,
-        recall: Callable[[str], tuple[Any] | None] | None = None,
+        recall: Callable[[Call], tuple[Any] | None] | None = None,
         audit: Callable[[Call], object] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
@@ -212,12 +212,10 @@ class ControlServer:
             return
         self._calls += 1
         deadline = None if message.deadline_ms is None else message.deadline_ms / 1000
-        stored = self._recall(str(message.id)) if self._recall is not None else None
+        age = message.age_ms / 1000
         running = Running(call, verb, self)
         self._running[id(call)] = running
-        running.start(
-            Call(str(message.id), message.verb, message.args, role, user, deadline), stored
-        )
+        running.start(Call(str(message.id), message.verb, message.args, role, user, deadline, age))
 
     def _verb(self, name: str, role: Role) -> Verb:
         verb = self._verbs.get(name)
@@ -259,10 +257,15 @@ class ControlServer:
 
     # -- for running calls ----------------------------------------------------------------------
 
-    def note(self, call: Call) -> None:
-        """A call is about to run."""
+    def recalled(self, call: Call) -> tuple[Any] | None:
+        """What a call that comes again was answered; else it is about to run."""
+        if call.age_s and self._recall is not None:
+            stored = self._recall(call)
+            if stored is not None:
+                return stored
         if self._audit is not None:
             self._audit(call)
+        return None
 
     def item(self, call: Remembered, index: int, data: bytes) -> None:
         """A stream made an item, within its credit."""
