@@ -4,7 +4,8 @@
 ``create``       the new session's id is made of the request's name: the session is the record
 ``delete``       a session that is not there any more was deleted
 with a record    ``RECORDED``: the answer stands in the session's store, beside the effect
-all others       change nothing when they run again
+all others       change nothing when they run again, or are not sent again: a caller whose
+                 runtime was killed meanwhile gets ``BusLostError`` (``clear_conversation``)
 ===============  ==============================================================================
 
 A prompt's stream begins again from the stored events of its turn.
