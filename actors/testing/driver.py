@@ -26,7 +26,14 @@ from gevent.event import AsyncResult, Event
 from gevent.queue import SimpleQueue
 
 from ...transport.agent.context import CallContext
-from ...transport.agent.protocol import AgentProcess, EventSink, PromptRequest, StartOpts
+from ...transport.agent.protocol import (
+    AgentProcess,
+    EventSink,
+    PromptRequest,
+    StartOpts,
+    TurnSink,
+    WorkSink,
+)
 from ..errors import (
     AgentError,
     AgentExitedError,
@@ -125,6 +132,8 @@ class ScriptedProcess:
     """The handle of an agent that is only a story."""
 
     on_event: EventSink | None = None
+    on_turn: TurnSink | None = None
+    on_work: WorkSink | None = None
 
     def __init__(self, pid: int, opts: StartOpts, caps: Caps) -> None:
         self.pid = pid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import gc
 import os
 import sys
 import termios
@@ -80,7 +81,9 @@ def until(condition, seconds=10.0, in_the_way=lambda: "the condition never came"
 
 
 def fds():
-    return sorted(os.listdir("/proc/self/fd"))
+    """Our open descriptors, without those of earlier tests' garbage."""
+    gc.collect()
+    return set(os.listdir("/proc/self/fd"))
 
 
 def children():

@@ -70,7 +70,7 @@ def test_a_command_that_is_no_program(stage):
         stage.start((str(path),))
     assert caught.value.failure.kind is FailureKind.STARTUP
     assert isinstance(caught.value.__cause__, OSError)
-    assert fds() == before
+    assert fds() <= before
 
 
 @pytest.mark.parametrize(
@@ -557,7 +557,8 @@ def test_twenty_lives_leave_nothing_behind(stage):
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
         stage.stop(process)
-    assert (fds(), children()) == before[:2]
+    assert fds() <= before[0]
+    assert children() == before[1]
     assert len(os.listdir(f"/proc/{os.getpid()}/task")) <= before[2] + 10  # the pool's threads
 
 

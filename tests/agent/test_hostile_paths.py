@@ -169,7 +169,9 @@ OPERATIONS = (read, write, locate, open_directory)
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path.resolve())
+    yield Place(tmp_path.resolve())
+    # Deeper than what removes old test directories can go.
+    subprocess.run(["rm", "-rf", str(tmp_path / "ws")], check=True)
 
 
 def test_there_are_enough_ways(place):

@@ -146,7 +146,7 @@ def test_a_file_that_is_no_program(desk):
     before = fds()
     with pytest.raises(OSError):  # noqa: PT011
         desk.create("./data")
-    assert fds() == before
+    assert fds() <= before
     assert desk.records() == []
 
 
@@ -409,7 +409,7 @@ def test_fifty_lives_give_every_descriptor_back(desk):
             desk.terminals.kill(made)
         desk.exit_of(made)
         desk.terminals.release(made)
-    assert fds() == before
+    assert fds() <= before
 
 
 # ---- the registry

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 from .protocol import ActivityReporter, PromptActivityReport, PromptRequest
 
 HEARTBEAT_S = 30.0
+ACTIVE_PACE_S = 1.0
+"""Signs of life are reported at most so often: a chatty command makes a thousand in a second."""
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +24,10 @@ class Heartbeat:
     :param loop: of the hub.
     """
 
-    def __init__(self, report: ActivityReporter, seconds: float, loop: Any) -> None:
+    def __init__(self, turn_id: str, report: ActivityReporter, seconds: float, loop: Any) -> None:
+        self.turn_id = turn_id
         self._report = report
+        self._active_at = -ACTIVE_PACE_S
         self._timer = loop.timer(seconds, seconds)
         self._timer.start(self._beat)
         self._beat()
@@ -33,11 +38,24 @@ class Heartbeat:
         if request.activity_reporter is None:
             return None
         seconds = request.activity_heartbeat_interval
-        return cls(request.activity_reporter, seconds if seconds > 0 else HEARTBEAT_S, loop)
+        interval = seconds if seconds > 0 else HEARTBEAT_S
+        return cls(request.turn_id, request.activity_reporter, interval, loop)
+
+    def active(self, kind: str, detail: str) -> None:
+        """Something happens in the turn, whatever the agent says meanwhile."""
+        now = time.monotonic()
+        if now - self._active_at >= ACTIVE_PACE_S:
+            self._active_at = now
+            self._tell(PromptActivityReport(datetime.now(UTC), kind, detail))
 
     def _beat(self) -> None:
+        self._tell(PromptActivityReport(datetime.now(UTC)))
+
+    def _tell(self, report: PromptActivityReport) -> None:
+        if self._timer is None:
+            return
         try:
-            self._report(PromptActivityReport(datetime.now(UTC)))
+            self._report(report)
         except Exception:
             logger.exception("the reporter of activity failed")
             self.close()

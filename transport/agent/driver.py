@@ -6,7 +6,7 @@ and ``cancel`` return at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -17,7 +17,7 @@ from ...actors.errors import (
 )
 from ..acp.client import AcpClient
 from ..acp.options import ClientOpts
-from ..acp.outputs import Ready, StartFailed, SteerAnswered
+from ..acp.outputs import Ready, SessionAnswered, StartFailed, SteerAnswered
 from .context import CallContext
 from .facilities import NETWORK_COMMAND, Facilities
 from .files import Workspace
@@ -113,20 +113,21 @@ class ACPDriver:
         process = ACPAgentProcess(
             child,
             AcpClient(self._client_opts(opts, workspace)),
-            agent_name=opts.agent_name,
+            opts,
             workspace=workspace,
             facilities=self._facilities,
         )
         try:
             self._register(ctx, process, opts)
-            process.open()
-            outcome: Ready | StartFailed = _await(ctx, process.started)
+            process.channel.open()
+            outcome: Ready | StartFailed = _await(ctx, process.channel.started)
             self._checkpoint(process, opts, outcome)
         except BaseException as error:
             raise self._cleaned_up(process, error) from error.__cause__
         if isinstance(outcome, StartFailed):
             stopped = self._cleaned_up(process, outcome.error)
             raise start_error(outcome, process) if stopped is outcome.error else stopped
+        process.is_ready(outcome)
         return process
 
     def _register(self, ctx: CallContext, process: ACPAgentProcess, opts: StartOpts) -> None:
@@ -177,6 +178,14 @@ class ACPDriver:
             fs=opts.advertise_fs,
             terminal=opts.advertise_terminal,
             acp_version=opts.acp_version,
+            elicitation=opts.answerer is not None,
+            gateway=opts.gateway is not None,
+            replay=opts.replay,
+            native_system_prompt=opts.native_system_prompt,
+            provider_name=opts.provider_name,
+            runtime_provider=opts.runtime_provider,
+            provider_base_url=opts.provider_base_url,
+            new_turn_id=opts.new_turn_id,
             network_command=self._facilities.network_command,
             initialize_timeout_s=self._initialize_timeout,
             session_timeout_s=self._session_timeout,
@@ -208,12 +217,13 @@ class ACPDriver:
         ctx.check()
         if request.activity_heartbeat_interval < 0:
             raise SessionValueError("the heartbeat interval is negative", operation="prompt")
-        return _ours(process).open_turn(request)
+        return _ours(process).channel.prompt(request)
 
     def cancel(self, ctx: CallContext, process: AgentProcess) -> None:
         """Ask the agent to end its turn; the stream ends when it has, or after the grace."""
         ctx.check()
-        _ours(process).cancel()
+        channel = _ours(process).channel
+        channel.link.act(channel.client.cancel())
 
     def steer(self, ctx: CallContext, process: AgentProcess, steer_id: str, text: str) -> str:
         """Send text into the running turn and wait for the agent's word on it.
@@ -225,8 +235,27 @@ class ACPDriver:
         ctx.check()
         left = ctx.remaining()
         limited = ctx if left is not None else CallContext.after(STEER_TIMEOUT_S)
-        answer: SteerAnswered = _await(limited, _ours(process).steer(steer_id, text))
+        answer: SteerAnswered = _await(limited, _ours(process).channel.steer(steer_id, text))
         return answer.outcome
+
+    def request(
+        self, ctx: CallContext, process: AgentProcess, operation: str, *arguments: str
+    ) -> Mapping[str, Any]:
+        """Ask the agent about its sessions, beside the conversation (07 3).
+
+        :param operation: ``list_sessions``, ``delete_session``, ``fork_session``, ``set_title``,
+            ``set_mode``, ``set_model``, ``set_effort``, ``set_option``, ``log_in`` or ``log_out``.
+        :returns: the members of the agent's answer.
+        :raises SessionValueError: no such operation, or a blank argument.
+        :raises OperationUnavailableError: the agent does not offer it, or is not ready.
+        :raises RequestError: the agent's refusal.
+        :raises TimeoutError: no answer in time; it may still have been done.
+        """
+        ctx.check()
+        answer: SessionAnswered = _await(ctx, _ours(process).channel.request(operation, *arguments))
+        if answer.error is not None:
+            raise answer.error
+        return answer.result
 
     def stop(self, ctx: CallContext, process: AgentProcess) -> None:
         """End the process and everything it started (see :mod:`.stop`)."""

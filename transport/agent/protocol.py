@@ -13,11 +13,15 @@ from typing import Any, Protocol, runtime_checkable
 from ...actors.model.agent import ApproveRequest, Caps, PermissionMode
 from ...actors.model.event import AgentEvent
 from ..acp.options import McpServer
+from ..acp.outputs import WorkChanged
 from .context import CallContext
+from .deciders import ElicitationAnswerer, ToolExecutionGateway
 from .tool_records import InterruptReport
 
 EventSink = Callable[[tuple[AgentEvent, ...]], None]
 """Takes events in order; called in the hub's own greenlet, so it must not block."""
+WorkSink = Callable[[WorkChanged], None]
+"""Takes what the agent does now; called like an ``EventSink``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,11 @@ class HealthState:
 
 @dataclass(frozen=True, slots=True)
 class PromptActivityReport:
-    """The turn is still waited for (04 1.4)."""
+    """The turn is still waited for, or, with another kind, something happens in it (04 1.4).
+
+    :param kind: ``agent_waiting``; ``terminal_output`` of a command the agent runs through us;
+        ``client_call`` when it asks for a file or a terminal.
+    """
 
     timestamp: datetime
     kind: str = "agent_waiting"
@@ -69,6 +77,13 @@ class StartOpts:
     :param session_id: greenroom's own id of the session, for scoped interrupts (D28).
     :param advertise_terminal: whether the agent is offered terminals.
     :param acp_version: ``auto``, ``1`` or ``2`` (07 1).
+    :param gateway: looks at every tool call that comes through us (04 5.6).
+    :param answerer: answers the agent's questions; without one they are declined (07 R28).
+    :param new_turn_id: names turns that the agent opens itself; absent, they are numbered.
+    :param replay: whether a restored v2 agent is asked for its history (07 4.11).
+    :param native_system_prompt: with delivery ``native``, also give the system prompt to
+        ``session/new`` where the agent takes one (D12).
+    :param provider_name: with the next two, whether prompts may be cached (04 4.1).
     """
 
     agent_name: str
@@ -90,6 +105,14 @@ class StartOpts:
     session_id: str = ""
     advertise_terminal: bool = True
     acp_version: str = "auto"
+    gateway: ToolExecutionGateway | None = None
+    answerer: ElicitationAnswerer | None = None
+    new_turn_id: Callable[[], str] | None = None
+    replay: bool = False
+    native_system_prompt: bool = False
+    provider_name: str = ""
+    runtime_provider: str = ""
+    provider_base_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +151,10 @@ class DriverStream(Protocol):
         ...
 
 
+TurnSink = Callable[[DriverStream], None]
+"""Takes the stream of a turn that the agent opened (07 4.9); called like an ``EventSink``."""
+
+
 @runtime_checkable
 class AgentProcess(Protocol):
     """One running agent, owned by one session (04 1.2)."""
@@ -144,8 +171,16 @@ class AgentProcess(Protocol):
     started_at: datetime
     on_event: EventSink | None
     """Takes session facts that belong to no turn (07 R11); a few are held until it is set."""
-    suspect: bool
-    """Whether the last turn ended in a way after which later prompts may fail (07 R3)."""
+    on_turn: TurnSink | None
+    """Takes turns that the agent opens itself; a few are held until it is set."""
+    on_work: WorkSink | None
+    """Takes what the agent does, as far as turns do not tell it: whether it waits for its user, and
+    what goes on in the background (07 4.6, 4.10)."""
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the last turn ended in a way after which later prompts may fail (07 R3)."""
+        ...
 
     @property
     def done(self) -> Any:

@@ -59,7 +59,7 @@ def stop_process(ctx: CallContext, process: ACPAgentProcess, stop_timeout: float
     try:
         process.request_stop()
         _note_stop(process)
-        ctx.wait(process.session_closed, _patience(ctx, CLOSE_S))
+        ctx.wait(process.channel.session_closed, _patience(ctx, CLOSE_S))
         ctx.check()
         _escalate(ctx, process, stop_timeout)
     finally:

@@ -66,6 +66,11 @@ class TurnStream:
             self._taken()
         return events
 
+    def rest(self) -> list[AgentEvent]:
+        """What nobody took. In the hub."""
+        events, self._events = self._events, []
+        return events
+
     def __iter__(self) -> Iterator[AgentEvent]:
         """Events one by one, to the end of the stream."""
         while events := self.take():

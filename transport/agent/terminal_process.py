@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
@@ -54,6 +54,8 @@ class TerminalProcess:
         self.argv = argv
         self.cwd = cwd
         self.turn_id = ""
+        self.wrote: Callable[[], None] = lambda: None
+        """Called after each piece of output; must not block."""
         self._record: ProcessHandle | None = None
         self._status = 0
         self.exited: AsyncResult[dict[str, Any]] = AsyncResult()
@@ -119,6 +121,8 @@ class TerminalProcess:
         except OSError:
             return 0
         self._ring.add(data)
+        if data:
+            self.wrote()
         return len(data)
 
     def _end_reading(self) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -28,6 +30,8 @@ from .terminal_process import TerminalProcess, start_command
 from .tool_processes import ToolProcesses
 from .tool_records import ProcessConfig, ProcessOwner, ProcessSource
 
+ARGS_TOLD = 8
+"""Words of a command that a sign of life names."""
 TERMINALS_MAX = 64
 """Terminals of one agent that it has not released; each may hold a ring and a process."""
 RESOURCE_NOT_FOUND = -32002
@@ -66,6 +70,7 @@ class Terminals:
     :param token: marks what they start as this agent's (07 R33).
     :param network_command: what turns that came over the network may run; never by a shell.
     :param pidfd: whether exits are watched by pidfd where the system has it.
+    :param active: told, with a kind and the command, when one writes.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Terminals:
         token: str,
         network_command: tuple[str, ...] = (),
         pidfd: bool = True,
+        active: Callable[[str, str], None] = lambda kind, detail: None,
     ) -> None:
         self.owner = ProcessOwner()
         self._workspace = workspace
@@ -85,6 +91,7 @@ class Terminals:
         self._token = token
         self._network_command = network_command
         self._pidfd = pidfd
+        self._active = active
         self._numbers = count(1)
         self._open: dict[str, TerminalProcess] = {}
         self._running: set[TerminalProcess] = set()
@@ -134,6 +141,7 @@ class Terminals:
             pidfd=self._pidfd,
         )
         terminal.turn_id = turn_id
+        terminal.wrote = partial(self._active, "terminal_output", " ".join(argv[:ARGS_TOLD]))
         self._running.add(terminal)
         terminal.exited.rawlink(lambda _: self._running.discard(terminal))
         # Known before it is registered: a stop of the agent meanwhile must find it.

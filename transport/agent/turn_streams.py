@@ -1,0 +1,96 @@
+"""Where the events of one agent go: to a stream for each open turn, all else to the facts.
+
+A turn is opened by a prompt, or by the agent itself (07 4.9). Rules it owns: while any reader is
+behind the agent is not read; and nobody is waited for who does not listen, so the turns of an
+agent's own that nobody takes end up among the facts.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import attrgetter
+
+from ...actors.model.event import AgentEvent
+from .facts import SessionFacts
+from .link import Link
+from .protocol import TurnSink
+from .stream import TurnStream
+
+UNCLAIMED_TURNS_MAX = 8
+"""Turns of an agent's own that wait for somebody to take them; of more the oldest is given up."""
+_TURN_ID = attrgetter("turn_id")
+
+
+class TurnStreams:
+    """The streams of one agent, in the hub.
+
+    :param link: paused while a reader is behind.
+    :param facts: takes what belongs to no stream.
+    :param mark: events a stream holds before its reader counts as behind.
+    """
+
+    def __init__(self, link: Link, facts: SessionFacts, mark: int) -> None:
+        self._link = link
+        self._facts = facts
+        self._mark = mark
+        self._open: dict[str, TurnStream] = {}
+        self._unclaimed: dict[str, TurnStream] = {}
+        self._sink: TurnSink | None = None
+
+    @property
+    def sink(self) -> TurnSink | None:
+        """Takes the stream of each turn that the agent opens; those held so far come at once."""
+        return self._sink
+
+    @sink.setter
+    def sink(self, sink: TurnSink | None) -> None:
+        self._sink = sink
+        while sink is not None and self._unclaimed:
+            sink(self._unclaimed.pop(next(iter(self._unclaimed))))
+
+    def open(self, turn_id: str) -> TurnStream:
+        """The stream of a prompt."""
+        stream = self._open[turn_id] = TurnStream(turn_id, self._read_on, self._mark)
+        return stream
+
+    def open_own(self, turn_id: str) -> None:
+        """The agent began to work by itself."""
+        stream = self.open(turn_id)
+        if self._sink is not None:
+            self._sink(stream)
+            return
+        self._unclaimed[turn_id] = stream
+        if len(self._unclaimed) > UNCLAIMED_TURNS_MAX:
+            self._give_up(self._unclaimed[next(iter(self._unclaimed))])
+
+    def emit(self, events: tuple[AgentEvent, ...]) -> None:
+        """Hand events on."""
+        for turn_id, run in groupby(events, key=_TURN_ID):
+            stream = self._open.get(turn_id)
+            if stream is None:
+                self._facts.offer(tuple(run))
+                continue
+            stream.put(run)
+            if not stream.is_full:
+                continue
+            if turn_id in self._unclaimed:
+                self._give_up(stream)
+            else:
+                self._link.pause()
+
+    def close(self, turn_id: str, suspect: bool) -> None:
+        """The turn is over; whoever reads its stream is no longer waited for."""
+        stream = self._open.pop(turn_id, None)
+        if stream is not None:
+            stream.close(suspect)
+            self._read_on()
+
+    def _give_up(self, stream: TurnStream) -> None:
+        """Nobody takes this one."""
+        del self._unclaimed[stream.turn_id]
+        self._open.pop(stream.turn_id, None)
+        self._facts.offer(tuple(stream.rest()))
+
+    def _read_on(self) -> None:
+        if not any(stream.is_full for stream in self._open.values()):
+            self._link.resume()
