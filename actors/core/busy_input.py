@@ -9,6 +9,7 @@ from         to           by
 (new)        queued       ``enqueue``, ``stage``
 queued       sent         ``dispatched``, ``consume_steer``
 sent         queued       ``put_back`` (the agent did not take the steering text)
+queued       failed       ``failed`` (a hook refused it)
 queued       canceled     ``fence``, ``cancel``, a newer ``stage``
 ===========  ===========  ==============================
 
@@ -29,6 +30,7 @@ from ..errors import (
     SessionInputQueueFullError,
     SessionValueError,
 )
+from ..model.failure import FAILURE_SUMMARY_BYTES_MAX, bound_text
 from ..model.ids import QUEUE_ENTRY_PREFIX
 from ..model.turn import BusyInputMode, QueueEntry, QueueStatus
 from .effects import TableChange
@@ -146,6 +148,11 @@ def next_entry(queue: InputQueue) -> QueueEntry | None:
     return queue.entries[0] if queue.entries else None
 
 
+def holds(queue: InputQueue, entry_id: str) -> bool:
+    """Whether that entry waits still."""
+    return any(entry.id == entry_id for entry in queue.entries)
+
+
 def staged_steer(queue: InputQueue) -> QueueEntry | None:
     """The steering text waiting for a tool boundary."""
     return next((e for e in queue.entries if e.mode is BusyInputMode.STEER), None)
@@ -162,6 +169,15 @@ def sent(queue: InputQueue, entry: QueueEntry, now: datetime) -> Change:
         updated_at=now,
     )
     return _without(queue, entry.id), (put(done),)
+
+
+def failed(queue: InputQueue, entry: QueueEntry, summary: str, now: datetime) -> Change:
+    """The entry could not be sent: it leaves the queue, and says why (02 7.7)."""
+    told = bound_text(summary, FAILURE_SUMMARY_BYTES_MAX)
+    over = replace(
+        entry, status=QueueStatus.FAILED, failed_at=now, failure_summary=told, updated_at=now
+    )
+    return _without(queue, entry.id), (put(over),)
 
 
 def put_back(queue: InputQueue, entry: QueueEntry, now: datetime) -> Change:

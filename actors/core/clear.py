@@ -20,8 +20,8 @@ from ..model.session import SessionMeta, State, StopCause
 from . import busy_input
 from .effects import TableChange
 from .inputs import ClearRequested, StopRequested
-from .lifecycle import stop_requested
 from .state import SessionState
+from .stopping import stop_requested
 from .turn import Step, in_progress
 
 

@@ -5,12 +5,11 @@ their own step and of all earlier ones; *immediate* ones are started at once. No
 what comes of it is a new input.
 
 =========  =================================================================================
-ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``CloseStream``,
-           ``Finalize``, ``Retire``
+ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``ObserveHook``,
+           ``NotifyTurnEnd``, ``DropStream``, ``CloseStream``, ``Finalize``, ``Retire``
 immediate  ``CancelPrompt``, ``StopAgent``, ``AnswerPermission``, ``WriteMeta``, ``ArmTimer``,
-           ``DisarmTimer``, ``RestartAgent``, ``Report``
-later      ``DispatchHook``, ``UpsertHealth``, ``MaterializeLedger``,
-           ``NotifyTurnEnd``: refused by name until their rules are built
+           ``DisarmTimer``, ``RestartAgent``, ``RequestStop``, ``DispatchHook``, ``Report``
+later      ``UpsertHealth``, ``MaterializeLedger``: refused by name until their rules are built
 =========  =================================================================================
 """
 
@@ -21,6 +20,7 @@ from typing import Any
 
 from ..errors import SessionError
 from ..model.event import AgentEvent
+from ..model.hooks import HookPayload
 from ..model.session import SessionMeta, StopCause
 from .inputs import Ask
 
@@ -97,6 +97,8 @@ class Finalize:
     """Run the rest of finalization with this final meta (01 10.1); answered by ``Finalized``."""
 
     meta: SessionMeta
+    crash: str = ""
+    """How the process ended, when that was no clean exit: ``agent.crashed`` hears of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +176,41 @@ class RestartAgent:
 
 
 @dataclass(frozen=True, slots=True)
-class DispatchHook:
-    """02 3, 4; answered by ``HookDispatched``."""
+class RequestStop:
+    """Ask the agent to end its work, no more (01 9.4); answered by ``StopDelivered``."""
 
-    event: str
-    payload: dict[str, Any] = field(default_factory=dict)
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchHook:
+    """Ask a gate, now; answered by ``HookDispatched`` with the same key."""
+
+    key: str
+    payload: HookPayload
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveHook:
+    """Tell an observation after the rows before it; answered by ``HookDispatched``."""
+
+    key: str
+    payload: HookPayload
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyTurnEnd:
+    """Tell the host that a turn ended (02 6); answered by ``TurnEndNotified``."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropStream:
+    """End the stream of a turn that never ran with one event, of which nothing is stored."""
+
+    turn_id: str
+    event: AgentEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +223,6 @@ class UpsertHealth:
 @dataclass(frozen=True, slots=True)
 class MaterializeLedger:
     """01 12."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotifyTurnEnd:
-    """02 6 step 5."""
-
-    turn_id: str
 
 
 Effect = (
@@ -217,7 +242,10 @@ Effect = (
     | DisarmTimer
     | Report
     | RestartAgent
+    | RequestStop
     | DispatchHook
+    | ObserveHook
+    | DropStream
     | UpsertHealth
     | MaterializeLedger
     | NotifyTurnEnd

@@ -22,6 +22,8 @@ from ..errors import SessionError
 from ..model.agent import Caps
 from ..model.event import AgentEvent
 from ..model.failure import SessionFailure
+from ..model.hooks import HookPayload
+from ..model.prompt_meta import PromptMeta
 from ..model.session import SessionMeta, StopCause
 from ..model.turn import BusyInputMode, TurnSource
 
@@ -58,6 +60,10 @@ class StopRequested:
     cause: StopCause
     detail: str = ""
     deadline_s: float | None = None
+    deniable: bool = True
+    """Whether ``session.pre_stop`` may refuse it."""
+    cooperative: bool = False
+    """Only ask the agent to end its work; the session stops when its process exits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ class PromptSubmitted:
     mode: BusyInputMode | None = None
     source: TurnSource = TurnSource.USER
     turn_id: str = ""
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: PromptMeta = field(default_factory=PromptMeta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +229,11 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
-class CooperativeStopRequested:
-    """01 9.4 ``request_stop_with_cause``."""
+class StopDelivered:
+    """The agent was asked to end its work, or could not be (01 9.4)."""
 
     ask: Ask
-    cause: StopCause
-    detail: str = ""
+    error: SessionError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +246,11 @@ class ClearRequested:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticPromptSubmitted:
-    """02 10."""
+    """The daemon made a prompt; ``meta`` is validated and has a reason (02 10)."""
 
     ask: Ask
     message: str
-    metadata: dict[str, str] = field(default_factory=dict)
+    meta: PromptMeta
     turn_id: str = ""
     skip_if_busy: bool = False
     interrupt_if_agent_waiting: bool = False
@@ -275,11 +280,37 @@ class ActivityReported:
 
 @dataclass(frozen=True, slots=True)
 class HookDispatched:
-    """02 3, 4: a hook returned its payload, or raised."""
+    """A hook answered ``DispatchHook`` or ``ObserveHook`` (02 3, 6; 06 1).
 
-    event: str
-    payload: dict[str, Any] = field(default_factory=dict)
+    :param key: of the effect.
+    :param payload: what it answered, or what it was told when it raised.
+    :param error: a :class:`HookFailedError`.
+    """
+
+    key: str
+    payload: HookPayload
     error: SessionError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptAbandoned:
+    """The caller of a prompt left before it was accepted (02 3)."""
+
+    asked: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEndNotifierSet:
+    """The host wants to be told of the end of turns, or no more (02 1)."""
+
+    installed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEndNotified:
+    """The host was told, and has started what it wanted to start (02 6)."""
+
+    turn_id: str
 
 
 Input = (
@@ -304,10 +335,13 @@ Input = (
     | PermissionApproved
     | PermissionResolved
     | TimerFired
-    | CooperativeStopRequested
+    | StopDelivered
     | ClearRequested
     | SyntheticPromptSubmitted
     | PermissionAsked
     | ActivityReported
     | HookDispatched
+    | PromptAbandoned
+    | TurnEndNotifierSet
+    | TurnEndNotified
 )

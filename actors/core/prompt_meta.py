@@ -15,6 +15,7 @@ from ..errors import SessionValueError
 from ..model.event import AgentEvent
 from ..model.prompt_meta import PromptDelivery, PromptMeta, PromptNetworkMeta
 from ..model.turn import TurnSource
+from .effects import Commit, Effects
 
 USER, NETWORK, SYNTHETIC = TurnSource.USER, TurnSource.NETWORK, TurnSource.SYNTHETIC
 
@@ -115,6 +116,16 @@ def network_meta(given: Sequence[PromptNetworkMeta], *, session_id: str = "") ->
         )
     meta = PromptMeta(NETWORK, network=given[0] if given else None)
     return validated_meta(meta, NETWORK, session_id=session_id)
+
+
+def correlated(effects: Effects, meta: PromptMeta) -> Effects:
+    """The effects of a synthetic turn, every row of theirs enriched."""
+    return tuple(
+        replace(effect, events=tuple(enriched(event, meta) for event in effect.events))
+        if isinstance(effect, Commit)
+        else effect
+        for effect in effects
+    )
 
 
 def enriched(event: AgentEvent, meta: PromptMeta | None) -> AgentEvent:

@@ -23,7 +23,7 @@ from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
 from .markers import marker, queue_evidence
 from .state import SessionState, Turn, TurnPhase, mint
 from .stop_markers import marker_for
-from .turn import Step, close
+from .turn import Step, close, terminated
 
 DURABLE_TYPES = frozenset(
     {
@@ -57,7 +57,10 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
     state, settled = _settle_approvals(replace(state, turn=turn), events)
     commits = _owing(_commits(events), settled)
     effects.extend((*commits, *_markers(events, turn, now), *settled))
-    if boundary and not turn.terminal:
+    if turn.terminal:
+        state, told = terminated(state, turn, now)
+        effects.extend(told)
+    elif boundary:
         state, steering = _steer_at_boundary(state, turn, now)
         effects.extend(steering)
     return state, tuple(effects)

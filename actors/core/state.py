@@ -10,13 +10,17 @@ from typing import Any
 
 from ..errors import InvalidStateTransitionError
 from ..model.agent import Caps
+from ..model.hooks import HookEvent
+from ..model.prompt_meta import PromptMeta
 from ..model.restart import RestartMode, RestartPolicy
 from ..model.session import SessionMeta, State, StopCause
 from ..model.settings import SessionBusyInputConfig, SessionSupervisionConfig
 from ..model.turn import QueueEntry, TurnSource
 from .activity import Supervision
-from .inputs import AgentExited, Ask, PromptSubmitted
+from .effects import StopAgent
+from .inputs import AgentExited, Ask, PromptSubmitted, StopRequested
 from .restarts import RestartDecision
+from .synthetic import SyntheticQueue
 
 TRANSITIONS = frozenset(
     {
@@ -33,6 +37,7 @@ TRANSITIONS = frozenset(
 class TurnPhase(StrEnum):
     """Where a turn is (02 3); no turn is ``idle``."""
 
+    ADMITTING = "admitting"
     SETUP = "setup"
     STREAMING = "streaming"
     ENDING = "ending"
@@ -52,9 +57,18 @@ class Turn:
     phase: TurnPhase = TurnPhase.SETUP
     ask: Ask = 0
     result: Any = None
+    meta: PromptMeta = field(default_factory=PromptMeta)
+    entry: QueueEntry | None = None
+    """The queued input it runs, until that is recorded as sent."""
     cancel_requested: bool = False
     terminal: str = ""
     """The type of the terminal event that was recorded, or blank."""
+    announced: bool = False
+    """``turn.start`` was dispatched: exactly one ``turn.end`` follows."""
+    end_asked: bool = False
+    end_answered: bool = False
+    closing: bool = False
+    """The driver is done with it; only ``turn.end`` is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,12 @@ class SessionState:
     """The turn it interrupted."""
     steering: QueueEntry | None = None
     """The steering text that the agent was given and has not answered yet."""
+    synthetic: SyntheticQueue = field(default_factory=SyntheticQueue)
+    hooks: frozenset[HookEvent] = frozenset()
+    """The dispatch points somebody listens to."""
+    notifies_turn_end: bool = False
+    settling: tuple[str, ...] = ()
+    """Turns whose end the host is being told of: their streams are still open (02 6)."""
     approvals: tuple[tuple[Ask, str], ...] = ()
     """Callers whose permission decision is not recorded yet: ``(ask, request id)``."""
     restart: RestartPolicy = field(default_factory=RestartPolicy)
@@ -117,7 +137,13 @@ class SessionState:
     comeback: RestartDecision | None = None
     """The agent is to be restarted once the stream of its last turn has closed."""
     exit: AgentExited | None = None
+    unended: str = ""
+    """The turn that the exit cut off before it had a terminal event."""
     finalizing: bool = False
+    stop_gate: tuple[StopRequested, ...] = ()
+    """Stops that wait for what ``session.pre_stop`` says."""
+    held_stop: StopAgent | None = None
+    """The stop that waits for the driver to have taken, or refused, a prompt (02 3)."""
     stop_asks: tuple[Ask, ...] = ()
     start_ask: Ask = 0
 
@@ -143,6 +169,11 @@ class SessionState:
     def is_prompting(self) -> bool:
         """Whether a turn is being set up or running (02 3)."""
         return self.turn is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a prompt that arrives now would have to wait."""
+        return self.turn is not None or self.replacement is not None
 
 
 def with_meta(state: SessionState, now: datetime, /, **changes: Any) -> SessionState:

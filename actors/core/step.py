@@ -10,7 +10,21 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import OperationUnavailableError
-from . import clear, comeback, lifecycle, permissions, pump, submission, turn, watching
+from ..model.hooks import HookEvent
+from . import (
+    cancelling,
+    clear,
+    comeback,
+    finalizing,
+    lifecycle,
+    permissions,
+    pump,
+    stopping,
+    submission,
+    synthetic_turns,
+    turn,
+    watching,
+)
 from .effects import Effects, Report, refuse
 from .inputs import (
     ActivityReported,
@@ -24,7 +38,6 @@ from .inputs import (
     CancelSettled,
     ClearRequested,
     CommitFailed,
-    CooperativeStopRequested,
     Finalized,
     HookDispatched,
     Input,
@@ -32,22 +45,28 @@ from .inputs import (
     PermissionApproved,
     PermissionAsked,
     PermissionResolved,
+    PromptAbandoned,
     PromptStarted,
     PromptStartFailed,
     PromptSubmitted,
     QueuedPromptCancelRequested,
     SteerAnswered,
     SteerRequested,
+    StopDelivered,
     StopRequested,
     SyntheticPromptSubmitted,
     TimerFired,
+    TurnEndNotified,
+    TurnEndNotifierSet,
 )
+from .prompt_meta import correlated
 from .state import SessionState
 
 Rule = Callable[[SessionState, Any, datetime], tuple[SessionState, Effects]]
 
 TIMERS: dict[str, Rule] = {
     turn.INTERRUPT_TIMER: submission.interrupt_timed_out,
+    turn.SETUP_TIMER: turn.setup_timed_out,
     lifecycle.DRAIN_TIMER: lifecycle.drain_timed_out,
     comeback.RESTART_TIMER: comeback.timer_fired,
     watching.SUPERVISION_TIMER: watching.timer_fired,
@@ -60,37 +79,55 @@ def _timer_fired(
     return TIMERS[input.name](state, input, now)
 
 
+HOOKS: dict[HookEvent, Rule] = {
+    HookEvent.SESSION_PRE_STOP: stopping.pre_stop_answered,
+    HookEvent.INPUT_PRE_SUBMIT: lifecycle.ending(turn.hook_answered),
+    HookEvent.TURN_START: lifecycle.ending(turn.hook_answered),
+    HookEvent.TURN_END: lifecycle.ending(turn.hook_answered),
+}
+"""The dispatch points whose answer the step waits for; the others are the shells'."""
+
+
+def _hook_dispatched(
+    state: SessionState, input: HookDispatched, now: datetime
+) -> tuple[SessionState, Effects]:
+    return HOOKS[input.payload.event](state, input, now)
+
+
 RULES: dict[type[Any], Rule] = {
     AgentStarted: lifecycle.agent_started,
     AgentStartFailed: lifecycle.agent_start_failed,
-    StopRequested: lifecycle.stop_requested,
+    StopRequested: stopping.stop_requested,
+    StopDelivered: stopping.stop_delivered,
     ClearRequested: clear.clear_requested,
-    AgentStopFailed: lifecycle.agent_stop_failed,
+    AgentStopFailed: stopping.agent_stop_failed,
     AgentExited: lifecycle.agent_exited,
-    Finalized: lifecycle.finalized,
+    Finalized: finalizing.finalized,
     CommitFailed: lifecycle.commit_failed,
     PromptSubmitted: submission.submit,
+    PromptAbandoned: lifecycle.ending(cancelling.abandoned),
     PromptStarted: turn.started,
-    PromptStartFailed: turn.start_failed,
+    PromptStartFailed: lifecycle.ending(turn.start_failed),
     AgentEventsArrived: pump.events_arrived,
-    AgentStreamClosed: lifecycle.turn_stream_closed,
+    AgentStreamClosed: lifecycle.ending(pump.stream_closed),
     SteerRequested: submission.steer,
     SteerAnswered: pump.steer_answered,
-    CancelRequested: submission.cancel,
-    CancelSettled: submission.cancel_settled,
+    CancelRequested: lifecycle.ending(cancelling.cancel),
+    CancelSettled: cancelling.cancel_settled,
     InterruptRequested: submission.interrupt,
     QueuedPromptCancelRequested: submission.cancel_queued,
+    SyntheticPromptSubmitted: synthetic_turns.submit,
     PermissionApproved: permissions.approve,
     PermissionResolved: permissions.permission_resolved,
     TimerFired: _timer_fired,
     ActivityReported: watching.reported,
+    HookDispatched: _hook_dispatched,
+    TurnEndNotified: turn.settled,
+    TurnEndNotifierSet: turn.notifier_set,
 }
 
 LATER: dict[type[Any], str] = {
-    CooperativeStopRequested: "request_stop_with_cause",
-    SyntheticPromptSubmitted: "prompt_synthetic",
     PermissionAsked: "request_permission",
-    HookDispatched: "hooks",
 }
 """Inputs of the vocabulary without a rule, and the operation each is refused as."""
 
@@ -104,7 +141,10 @@ def step(state: SessionState, input: Input, now: datetime) -> tuple[SessionState
     """
     rule = RULES.get(type(input))
     if rule is not None:
-        return rule(state, input, now)
+        after, effects = rule(state, input, now)
+        if (running := state.turn or after.turn) is not None and running.meta.synthetic:
+            effects = correlated(effects, running.meta)
+        return after, effects
     operation = LATER[type(input)]
     error = OperationUnavailableError(
         f'session "{state.id}": {operation} is not available in this version',

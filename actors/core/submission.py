@@ -1,4 +1,4 @@
-"""What callers ask of a session: prompt, queue, steer, interrupt, cancel (02 7-11).
+"""What callers ask of a session: prompt, queue, steer, interrupt (02 7).
 
 =============  ============================  ===========================================
 mode           idle                          busy
@@ -21,7 +21,6 @@ from typing import Any
 
 from ..errors import (
     CallerError,
-    PromptInProgressError,
     PromptNotInProgressError,
     SessionValueError,
 )
@@ -34,19 +33,15 @@ from ..model.turn import (
     TurnSource,
 )
 from . import busy_input
+from .cancelling import cancel_turn, drop_replacement
 from .effects import (
-    CancelPrompt,
     Commit,
     Effects,
     Refuse,
-    Report,
     carried_out,
     refuse,
-    reply,
 )
 from .inputs import (
-    CancelRequested,
-    CancelSettled,
     InterruptRequested,
     PromptSubmitted,
     QueuedPromptCancelRequested,
@@ -54,7 +49,7 @@ from .inputs import (
     TimerFired,
 )
 from .markers import marker, queue_evidence
-from .state import SessionState, Turn, TurnPhase, mint
+from .state import SessionState, mint
 from .turn import (
     Step,
     arm_interrupt,
@@ -77,7 +72,7 @@ def submit(state: SessionState, input: PromptSubmitted, now: datetime) -> Step:
         return _queue(state, input, message, now)
     if not state.takes_input:
         return state, refuse(input.ask, not_active(state, "prompt"))
-    if state.turn is None and state.replacement is None:
+    if not state.is_busy and not (state.settling and input.mode and state.queue.entries):
         result = None if input.mode is None else SendPromptResult("accepted", input.mode)
         return begin(state, now, message, submitted=input, result=result)
     match input.mode:
@@ -112,7 +107,7 @@ def interrupt(state: SessionState, input: InterruptRequested, now: datetime) -> 
     if state.meta.state is not State.ACTIVE:
         return state, refuse(input.ask, not_active(state, "interrupt_prompt"))
     previous = state.turn.turn_id if state.turn else ""
-    state, dropped = _drop_replacement(state, "interrupted")
+    state, dropped = drop_replacement(state, "interrupted")
     state, fenced, cancelling, cancelled = _fence(
         state, now, "Prompt interrupted by operator.", {"new_turn_id": ""}
     )
@@ -125,46 +120,6 @@ def interrupt(state: SessionState, input: InterruptRequested, now: datetime) -> 
         canceled_queued_entries=cancelled,
     )
     return state, (*dropped, *cancelling, *carried_out(fenced, input.ask, result))
-
-
-def cancel(state: SessionState, input: CancelRequested, now: datetime) -> Step:
-    """Cancel the running turn; a session that is not prompting is left alone (02 11.1).
-
-    The caller is answered once the driver has delivered it; before the driver has the prompt, at
-    once.
-    """
-    turn = state.turn
-    if turn is None:
-        return state, reply(input.ask)
-    state = replace(state, turn=replace(turn, cancel_requested=True))
-    if turn.phase is not TurnPhase.SETUP:
-        return state, (CancelPrompt(turn.turn_id, input.ask),)
-    state, marked = _mark_cancel(state, turn.turn_id, now)
-    return state, (CancelPrompt(turn.turn_id, before_start=True), *marked, *reply(input.ask))
-
-
-def cancel_settled(state: SessionState, input: CancelSettled, now: datetime) -> Step:
-    """The cancel was delivered: marked once per turn, for whoever asked for it (02 11.1)."""
-    if input.error is not None:
-        told = Report("warning", f"cancel of {input.turn_id} failed: {input.error}")
-        return state, (*refuse(input.ask, input.error), told)
-    if not input.ask:
-        return state, ()
-    state, marked = _mark_cancel(state, input.turn_id, now)
-    return state, (*marked, *reply(input.ask))
-
-
-def _mark_cancel(state: SessionState, turn_id: str, now: datetime) -> Step:
-    if state.cancel_marked == turn_id:
-        return state, ()
-    note = marker(
-        MarkerKind.PROMPT_CANCEL,
-        "Prompt canceled by operator.",
-        turn_id=turn_id,
-        now=now,
-        evidence={"source": "cancel_prompt"},
-    )
-    return replace(state, cancel_marked=turn_id), (Commit((note,), deliver=False),)
 
 
 def cancel_queued(state: SessionState, input: QueuedPromptCancelRequested, now: datetime) -> Step:
@@ -274,23 +229,17 @@ def _interrupt_and_replace(state: SessionState, input: PromptSubmitted, now: dat
     if not input.turn_id.strip():
         state, fresh = mint(state, TURN_PREFIX)
         input = replace(input, turn_id=fresh)
-    state, dropped = _drop_replacement(state, "replaced by a later interrupt")
+    state, dropped = drop_replacement(state, "replaced by a later interrupt")
+    state = replace(
+        state,
+        replacement=input,
+        replaced=len(state.queue.entries),
+        replaced_turn_id=previous,
+    )
     summary = "Prompt interrupted and replaced by operator input."
-    state, fenced, cancelling, cancelled = _fence(
-        state, now, summary, {"new_turn_id": input.turn_id}
-    )
-    state = replace(state, replacement=input, replaced=cancelled, replaced_turn_id=previous)
-    return state, (*dropped, fenced, *cancelling, arm_interrupt(state))
-
-
-def _drop_replacement(state: SessionState, why: str) -> Step:
-    waiting = state.replacement
-    if waiting is None:
-        return state, ()
-    error = PromptInProgressError(
-        f'prompt: session "{state.id}": {why} before it started', session_id=state.id
-    )
-    return replace(state, replacement=None, replaced=0), (Refuse(waiting.ask, error),)
+    state, fenced, cancelling, _ = _fence(state, now, summary, {"new_turn_id": input.turn_id})
+    armed = (arm_interrupt(state),) if state.replacement is not None else ()
+    return state, (*dropped, fenced, *cancelling, *armed)
 
 
 def _fence(
@@ -314,15 +263,8 @@ def _fence(
     fenced = Commit((note,), changes, durable=True, deliver=False)
     cancelling: Effects = ()
     if state.turn is not None:
-        state, cancelling = _cancel_turn(state, state.turn)
+        state, cancelling = cancel_turn(state, state.turn, now)
     return state, fenced, cancelling, cancelled
-
-
-def _cancel_turn(state: SessionState, turn: Turn) -> Step:
-    """Once the driver has the prompt the agent is told; before, the turn's context ends."""
-    before = turn.phase is TurnPhase.SETUP
-    state = replace(state, turn=replace(turn, cancel_requested=True))
-    return state, (CancelPrompt(turn.turn_id, before_start=before),)
 
 
 def _current_or_fresh(state: SessionState) -> tuple[SessionState, str]:

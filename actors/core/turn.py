@@ -1,7 +1,7 @@
-"""One turn at a time: submitted, started, streaming, closed, and what comes next (02 3-7).
+"""One turn at a time: started, streaming, closed, and what comes next (02 3-7).
 
-``idle -> setup -> streaming -> ending -> idle``: a turn exists from the moment its input row is
-submitted to the log until the driver's stream has closed.
+``idle -> admitting -> setup -> streaming -> ending -> idle``: a turn exists from the moment it is
+reserved until the driver's stream has closed and its last hook has answered.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ..errors import (
 )
 from ..model.event import AgentEvent, EventType
 from ..model.failure import FailureKind, failure
-from ..model.ids import TURN_PREFIX
-from ..model.marker import MarkerKind
-from ..model.session import State
+from ..model.hooks import HookEvent
+from ..model.prompt_meta import PromptMeta
+from ..model.session import State, StopCause
 from ..model.turn import (
     MESSAGE_BYTES_MAX,
     BusyInputMode,
@@ -29,7 +29,7 @@ from ..model.turn import (
     SendPromptResult,
     TurnSource,
 )
-from . import busy_input, watching
+from . import admission, busy_input, synthetic, watching
 from .effects import (
     ArmTimer,
     CancelPrompt,
@@ -38,24 +38,30 @@ from .effects import (
     DisarmTimer,
     Effect,
     Effects,
-    Refuse,
+    NotifyTurnEnd,
+    ObserveHook,
     Reply,
-    SendPrompt,
-    TableChange,
     refuse,
 )
+from .hooking import turn_payload
 from .inputs import (
     Ask,
+    HookDispatched,
     PromptStarted,
     PromptStartFailed,
     PromptSubmitted,
+    TimerFired,
+    TurnEndNotified,
+    TurnEndNotifierSet,
 )
-from .markers import marker, queue_evidence
-from .state import SessionState, Turn, TurnPhase, mint
+from .state import SessionState, Turn, TurnPhase
+from .synthetic import SyntheticPrompt
 
 Step = tuple[SessionState, Effects]
 
 INTERRUPT_TIMER = "interrupt"
+SETUP_TIMER = "setup"
+"""Bounds the wait of a stop for the driver to have taken a prompt."""
 
 
 def not_active(state: SessionState, operation: str) -> SessionNotActiveError:
@@ -94,59 +100,55 @@ def begin(
     result: SendPromptResult | None = None,
     entry: QueueEntry | None = None,
 ) -> Step:
-    """Open a turn: its input row and, for a queued input, the entry's end in one commit."""
-    turn_id = submitted.turn_id.strip() if submitted else ""
-    if not turn_id:
-        state, turn_id = mint(state, TURN_PREFIX)
-    ask = submitted.ask if submitted else 0
-    source = submitted.source if submitted else TurnSource.USER
-    if result is not None:
-        result = replace(result, new_turn_id=turn_id)
-    events = [
-        AgentEvent(
-            type=EventType.USER_MESSAGE,
-            session_id=state.meta.acp_session_id,
-            turn_id=turn_id,
-            request_id=entry.id if entry else "",
-            timestamp=now,
-            text=message,
-        )
-    ]
-    changes: tuple[TableChange, ...] = ()
-    if entry is not None:
-        queue, changes = busy_input.sent(state.queue, entry, now)
-        state = replace(state, queue=queue)
-        events.append(_accepted_marker(entry, turn_id, now))
-    turn = Turn(turn_id=turn_id, source=source, message=message, ask=ask, result=result)
-    meta = dict(submitted.meta) if submitted else {}
-    owed = (Reply(ask, result, stream_turn_id=turn_id),) if ask else ()
-    return replace(state, turn=turn), (
-        Commit(tuple(events), changes, durable=True, deliver=False, owed=owed),
-        SendPrompt(
-            turn_id,
-            message,
-            {**meta, "turn_source": str(source)},
-            state.supervision.activity_heartbeat_interval,
-        ),
+    """Open a turn for a caller's prompt or for a queued input."""
+    turn = Turn(
+        turn_id=submitted.turn_id.strip() if submitted else "",
+        source=submitted.source if submitted else TurnSource.USER,
+        message=message,
+        ask=submitted.ask if submitted else 0,
+        result=result,
+        meta=submitted.meta if submitted else PromptMeta(),
+        entry=entry,
     )
+    state, effects = admission.admit(state, turn, now)
+    return _next_if_idle(state, effects, now)
 
 
-def _accepted_marker(entry: QueueEntry, turn_id: str, now: datetime) -> AgentEvent:
-    if entry.mode is BusyInputMode.STEER:
-        return marker(
-            MarkerKind.PROMPT_STEERED,
-            "Staged steering input fell back to queued dispatch.",
-            turn_id=turn_id,
-            now=now,
-            evidence={**queue_evidence(entry), "fallback_to_queue": True},
-        )
-    return marker(
-        MarkerKind.PROMPT_ACCEPTED,
-        "Queued input accepted for dispatch.",
-        turn_id=turn_id,
-        now=now,
-        evidence=queue_evidence(entry),
+def begin_synthetic(state: SessionState, now: datetime, prompt: SyntheticPrompt, ask: Ask) -> Step:
+    """Open a turn for a prompt of the daemon; without an ask its stream is out already."""
+    turn = Turn(
+        turn_id=prompt.turn_id,
+        source=TurnSource.SYNTHETIC,
+        message=prompt.message,
+        ask=ask,
+        meta=prompt.meta,
     )
+    state, effects = admission.admit(state, turn, now)
+    return _next_if_idle(state, effects, now)
+
+
+def hook_answered(state: SessionState, input: HookDispatched, now: datetime) -> Step:
+    """A gate of the admission, or the last word on a turn; one of an earlier turn is no news."""
+    turn = state.turn
+    if turn is None or turn.turn_id != input.key:
+        return state, ()
+    if input.payload.event is HookEvent.TURN_END:
+        turn = replace(turn, end_answered=True)
+        state = replace(state, turn=turn)
+        return _clear(state, turn, now) if turn.closing else (state, ())
+    if turn.phase is not TurnPhase.ADMITTING:
+        return state, ()
+    if input.error is not None:
+        state, effects = admission.turn_away(state, turn, input.error, now)
+    else:
+        state, effects = admission.answered(state, turn, input.payload, now)
+    return _next_if_idle(state, effects, now)
+
+
+def give_up(state: SessionState, turn: Turn, error: SessionError, now: datetime) -> Step:
+    """Take back a prompt of which nothing is stored yet; its hooks answer to nobody."""
+    state, effects = admission.turn_away(state, turn, error, now)
+    return _next_if_idle(state, effects, now)
 
 
 def started(state: SessionState, input: PromptStarted, now: datetime) -> Step:
@@ -161,7 +163,8 @@ def started(state: SessionState, input: PromptStarted, now: datetime) -> Step:
         effects.append(CancelPrompt(turn.turn_id))
     turn = replace(turn, phase=TurnPhase.STREAMING, ask=0)
     state, watching_it = watching.begin(replace(state, turn=turn), turn, now, input.at_s)
-    return state, (*effects, *watching_it)
+    state, stopping = release_stop(state)
+    return state, (*effects, *watching_it, *stopping)
 
 
 def start_failed(state: SessionState, input: PromptStartFailed, now: datetime) -> Step:
@@ -175,16 +178,41 @@ def start_failed(state: SessionState, input: PromptStartFailed, now: datetime) -
         kind = FailureKind.CANCELLATION if cancelled else FailureKind.PROMPT
         event = error_event(state, turn.turn_id, str(input.error), kind, now)
         effects = (Commit((event,), durable=True),)
+    elif turn.source is TurnSource.SYNTHETIC:
+        state, effects = admission.let_go(state, turn, input.error, now)
     refused = refuse(turn.ask, input.error)
-    state, closing = close(state, replace(turn, ask=0), now)
-    return state, (*effects, *refused, *closing)
+    state, stopping = release_stop(state)
+    state, closing = close(state, replace(turn, ask=0, terminal=EventType.ERROR), now)
+    return state, (*effects, *refused, *stopping, *closing)
 
 
-def close(state: SessionState, turn: Turn, now: datetime) -> Step:
-    """End the turn: its stream closes and whatever waits is next.
+def release_stop(state: SessionState) -> Step:
+    """The setup of the turn is over: the stop that waited for it goes on."""
+    if state.held_stop is None:
+        return state, ()
+    return replace(state, held_stop=None), (state.held_stop, DisarmTimer(SETUP_TIMER))
+
+
+def setup_timed_out(state: SessionState, input: TimerFired, now: datetime) -> Step:
+    """The driver still takes the prompt: the stop waits no longer."""
+    return release_stop(state)
+
+
+def terminated(state: SessionState, turn: Turn, now: datetime) -> Step:
+    """The terminal event is recorded: ``turn.end`` is told of right behind it (02 P12)."""
+    if not turn.announced or turn.end_asked:
+        return state, ()
+    payload = turn_payload(HookEvent.TURN_END, state, turn, now)
+    state = replace(state, turn=replace(turn, end_asked=True))
+    return state, (ObserveHook(turn.turn_id, payload),)
+
+
+def close(state: SessionState, turn: Turn, now: datetime, *, waits: bool = True) -> Step:
+    """The driver is done with the turn.
 
     An active session never leaves a turn open-ended: one that ended without a terminal event gets
-    an ``error`` (02 3). A requested stop ends it silently (04 4.2).
+    an ``error`` (02 3). A requested stop ends it silently (04 4.2). ``turn.end`` is waited for,
+    unless the agent is gone and nothing waits any more.
     """
     effects: list[Effect] = []
     silent = turn.terminal or turn.phase is TurnPhase.SETUP or state.meta.state is not State.ACTIVE
@@ -192,20 +220,53 @@ def close(state: SessionState, turn: Turn, now: datetime) -> Step:
         text = "agent ended the turn without an answer"
         event = error_event(state, turn.turn_id, text, FailureKind.PROMPT, now)
         effects.append(Commit((event,), durable=True))
-    if turn.ask:
-        effects.append(Refuse(turn.ask, not_active(state, "prompt")))
-    effects.extend(Reply(ask) for ask, _ in state.approvals)
-    effects.append(CloseStream(turn.turn_id))
+        turn = replace(turn, terminal=EventType.ERROR)
+    elif not turn.terminal and turn.phase is not TurnPhase.SETUP:
+        # The process is gone and nobody asked for it: its exit is the end of this turn too.
+        cut = state.exit is not None and state.stop_cause is StopCause.PROCESS_EXITED
+        state = replace(state, unended=turn.turn_id if cut else "")
     state, unwatched = watching.end(state, now)
     effects.extend(unwatched)
-    state = replace(state, turn=None, last_turn_id=turn.turn_id, approvals=())
-    state, following = next_input(state, now)
-    return state, (*effects, *following)
+    turn = replace(turn, phase=TurnPhase.ENDING, closing=True)
+    state, told = terminated(replace(state, turn=turn), turn, now)
+    effects.extend(told)
+    turn = state.turn or turn
+    if waits and turn.end_asked and not turn.end_answered:
+        return state, tuple(effects)
+    state, clearing = _clear(state, turn, now)
+    return state, (*effects, *clearing)
+
+
+def _clear(state: SessionState, turn: Turn, now: datetime) -> Step:
+    """End the turn: the host hears of it, its stream closes, and whatever waits is next (02 6)."""
+    effects: list[Effect] = list(refuse(turn.ask, not_active(state, "prompt")))
+    effects.extend(Reply(ask) for ask, _ in state.approvals)
+    queue, _ = synthetic.stream_ended(state.synthetic, turn.turn_id, busy=True)
+    state = replace(state, turn=None, last_turn_id=turn.turn_id, approvals=(), synthetic=queue)
+    if state.notifies_turn_end:
+        effects.append(NotifyTurnEnd(turn.turn_id))
+        return replace(state, settling=(*state.settling, turn.turn_id)), tuple(effects)
+    effects.append(CloseStream(turn.turn_id))
+    return _next_if_idle(state, tuple(effects), now)
+
+
+def settled(state: SessionState, input: TurnEndNotified, now: datetime) -> Step:
+    """The host was told of the end: what it started goes first (02 6)."""
+    if input.turn_id not in state.settling:
+        return state, ()
+    left = tuple(turn_id for turn_id in state.settling if turn_id != input.turn_id)
+    state, following = next_input(replace(state, settling=left), now)
+    return state, (CloseStream(input.turn_id), *following)
+
+
+def notifier_set(state: SessionState, input: TurnEndNotifierSet, now: datetime) -> Step:
+    """The host installed, replaced or took away its notifier."""
+    return replace(state, notifies_turn_end=input.installed), ()
 
 
 def next_input(state: SessionState, now: datetime) -> Step:
-    """Start what waits: the prompt that interrupted, else the oldest queued input (02 6)."""
-    if not state.takes_input or state.turn is not None:
+    """Start what waits: the prompt that interrupted, a queued input, the daemon's (02 6)."""
+    if not state.takes_input or state.turn is not None or state.settling:
         return state, ()
     if (replacement := state.replacement) is not None:
         result = SendPromptResult(
@@ -222,7 +283,17 @@ def next_input(state: SessionState, now: datetime) -> Step:
         )
         return state, (DisarmTimer(INTERRUPT_TIMER), *effects)
     entry = busy_input.next_entry(state.queue)
-    return (state, ()) if entry is None else begin(state, now, entry.text, entry=entry)
+    if entry is not None:
+        return begin(state, now, entry.text, entry=entry)
+    waiting, submit = synthetic.woken(state.synthetic, busy=False)
+    if submit is None:
+        return state, ()
+    return begin_synthetic(replace(state, synthetic=waiting), now, submit.prompt, 0)
+
+
+def _next_if_idle(state: SessionState, effects: Effects, now: datetime) -> Step:
+    state, following = next_input(state, now)
+    return state, (*effects, *following)
 
 
 def in_progress(state: SessionState, ask: Ask, operation: str) -> Effects:

@@ -15,14 +15,17 @@ from ...transport.agent.protocol import AgentDriver
 from ..core.activity import resolve_supervision
 from ..errors import SessionValueError
 from ..model.agent import AgentDef
+from ..model.hooks import HookSet
 from ..model.ids import IDGenerator
 from ..model.restart import RestartPolicy
 from ..model.settings import (
+    HOOK_TIMEOUT,
     PROMPT_BUFFER_SIZE,
     SessionBusyInputConfig,
     SessionSupervisionConfig,
 )
 from ..session.notices import Notifier
+from ..session.ports import Augmenter
 
 HOME_VARIABLE = "GREENROOM_HOME"
 DURABILITIES = ("default", "power", "process")
@@ -56,6 +59,9 @@ class ManagerKeywords(TypedDict, total=False):
     logger: logging.Logger
     file_system: FileSystem | None
     notifier: Notifier | None
+    hooks: HookSet | None
+    hook_timeout: float
+    prompt_input_augmenter: Augmenter | None
     restart: RestartPolicy | str | None
 
 
@@ -72,6 +78,10 @@ class ManagerOptions:
     :param prompt_buffer_size: events a prompt stream holds for a reader that is behind.
     :param restart: the restart policy of sessions that are created without one.
     :param notifier: told of every session and stored event, in the hub: it must not block.
+    :param hooks: what the host wants to allow, change or hear of (:class:`HookSet`); ``None`` is
+        nothing.
+    :param hook_timeout: seconds a hook, the augmenter or the turn end notifier may take.
+    :param prompt_input_augmenter: adds to a prompt what the agent alone is given.
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
@@ -92,6 +102,9 @@ class ManagerOptions:
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("greenroom"))
     file_system: FileSystem | None = None
     notifier: Notifier | None = None
+    hooks: HookSet | None = None
+    hook_timeout: float = HOOK_TIMEOUT
+    prompt_input_augmenter: Augmenter | None = None
     restart: RestartPolicy | str | None = None
 
     def __post_init__(self) -> None:
@@ -102,6 +115,10 @@ class ManagerOptions:
             raise SessionValueError(f'durability: "{self.durability}" is not one of {known}')
         if self.sync_interval <= 0:
             raise SessionValueError("sync_interval: must be more than 0 seconds")
+        if self.hook_timeout <= 0:
+            raise SessionValueError("hook_timeout: must be more than 0 seconds")
+        if self.hooks is not None and not isinstance(self.hooks, HookSet):
+            raise SessionValueError("hooks: must be a HookSet")
         if self.prompt_buffer_size <= 0:
             object.__setattr__(self, "prompt_buffer_size", PROMPT_BUFFER_SIZE)
         resolved = self.session_busy_input_config.resolved()

@@ -23,14 +23,16 @@ from ..core.inputs import StopRequested
 from ..core.recovery import classify_inactive_meta_for_recovery
 from ..core.redaction import Redactor
 from ..errors import SessionNotActiveError, SessionNotFoundError
+from ..model.hooks import HookSet
 from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, StopCause
 from ..runtime.future import GreenFuture
 from ..runtime.hub import Hub
+from ..session.hook_runner import HookRunner
 from ..session.live import LiveSession
 from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
-from ..session.ports import SessionPorts
+from ..session.ports import SessionPorts, TurnEndNotifier
 from ..session.restart import restart_agent
 from ..session.startup import StartPlan
 from .options import ManagerOptions
@@ -61,6 +63,7 @@ class Runtime:
         self.registry = Registry()
         self.redactor = Redactor()
         self.closing = False
+        self.turn_end_notifier: TurnEndNotifier | None = None
         self.handle_of: Callable[[LiveSession], Any] = lambda live: live
         with contextlib.ExitStack() as undo:
             self.home = world.home(options, hub)
@@ -118,7 +121,9 @@ class Runtime:
     @staticmethod
     def _shut_down(live: LiveSession, timeout: float | None) -> GreenFuture[Any]:
         return live.ask(
-            lambda ask: StopRequested(ask, StopCause.SHUTDOWN, "daemon shutdown", timeout)
+            lambda ask: StopRequested(
+                ask, StopCause.SHUTDOWN, "daemon shutdown", timeout, deniable=False
+            )
         )
 
     def off_hub(self, work: Callable[..., T], *args: Any) -> T:
@@ -143,7 +148,16 @@ class Runtime:
             redactor=self.redactor,
             notices=Notices(self.options.notifier, self.logger),
             restart=partial(restart_agent, plan),
+            hooks=self.hook_runner(),
+            hook_timeout=self.options.hook_timeout,
+            augment=self.options.prompt_input_augmenter,
+            turn_end=lambda: self.turn_end_notifier,
         )
+
+    def hook_runner(self) -> HookRunner:
+        """The host's hooks, for one session or for what comes before one."""
+        options = self.options
+        return HookRunner(options.hooks or HookSet(), options.hook_timeout, self.logger)
 
     def live(self, session_id: str, operation: str) -> LiveSession:
         """The live session of an id.

@@ -9,6 +9,8 @@ from .turn import BusyInputMode
 
 LIFECYCLE_TIMEOUT = 5.0
 """Seconds a step of a stop or a rollback may take (01 1.5)."""
+HOOK_TIMEOUT = 5.0
+"""Seconds a hook of the host may take, unless the manager is told otherwise."""
 PROMPT_BUFFER_SIZE = 128
 """Events a prompt stream holds for a reader that is behind (02 1)."""
 DEFAULT_LIVENESS_STALL_AFTER = 120.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import ClassVar
 
+from ..core.finalizing import crashed
 from ..core.inputs import Input
-from ..core.lifecycle import crashed
 from ..core.step import step
 from ..errors import SessionError
 from ..runtime.actor import GreenActor

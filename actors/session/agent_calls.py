@@ -24,8 +24,11 @@ from ..core.turn import as_session_error
 from ..errors import PromptCanceledError, ScopedInterruptNotFoundError, SessionError
 from ..model.activity import ProcessHealth
 from ..model.agent import ApproveRequest
+from ..model.settings import LIFECYCLE_TIMEOUT
 from ..runtime.mailbox import Lane
+from .hook_runner import within
 from .live import LiveSession
+from .messages import Messages
 
 
 class AgentCalls:
@@ -58,6 +61,10 @@ class AgentCalls:
     def stop(self, effect: fx.StopAgent) -> None:
         """Stop the agent process."""
         gevent.spawn(self._stop, effect.deadline_s)
+
+    def request_stop(self, effect: fx.RequestStop) -> None:
+        """Ask the agent to end its work, without stopping its process."""
+        gevent.spawn(self._request_stop, effect.ask)
 
     def process(self) -> AgentProcess:
         """The agent process.
@@ -99,7 +106,7 @@ class AgentCalls:
             context.check()
             request = PromptRequest(
                 turn_id=turn_id,
-                message=effect.message,
+                message=self._augmented(context, effect.message),
                 meta=effect.meta,
                 activity_reporter=reports.take,
                 activity_heartbeat_interval=effect.heartbeat_s,
@@ -113,13 +120,42 @@ class AgentCalls:
         now_s = self._ports.clock.monotonic
         self._tell(inputs.PromptStarted(turn_id, now_s()), Lane.EXEMPT)
         reports.open()
+        messages = Messages(
+            self._live,
+            turn_id,
+            lambda batch: self._live.hand_over(
+                inputs.AgentEventsArrived(turn_id, tuple(batch), now_s())
+            ),
+        )
         try:
             while batch := events.take():
-                self._live.hand_over(inputs.AgentEventsArrived(turn_id, tuple(batch), now_s()))
+                messages.take(batch)
+            messages.end()
         finally:
             reports.close()
             self._contexts.pop(turn_id, None)
             self._tell(inputs.AgentStreamClosed(turn_id), Lane.EXEMPT)
+
+    def _augmented(self, context: CallContext, message: str) -> str:
+        """What the agent is given: the host may add to it; it is never stored (02 A7)."""
+        augment = self._ports.augment
+        if augment is None:
+            return message
+        try:
+            text = within(
+                self._ports.hook_timeout, augment, self._live.handle, message, context=context
+            )
+            if not isinstance(text, str):
+                raise TypeError(f"the augmenter gave back a {type(text).__name__}")
+        except PromptCanceledError:
+            raise
+        except Exception as error:
+            raise SessionError(
+                f'session: augment prompt input: session "{self._ports.session_id}": {error}',
+                session_id=self._ports.session_id,
+                operation="prompt",
+            ) from error
+        return text if text.strip() else message
 
     def _cancel_context(self, turn_id: str) -> None:
         context = self._contexts.setdefault(turn_id, CallContext.after(None))
@@ -167,6 +203,14 @@ class AgentCalls:
         except Exception as raised:
             if not process.done.is_set():
                 self._tell(inputs.AgentStopFailed(raised), Lane.CONTROL)
+
+    def _request_stop(self, ask: int) -> None:
+        error: SessionError | None = None
+        try:
+            self._ports.driver.cancel(CallContext.after(LIFECYCLE_TIMEOUT), self.process())
+        except Exception as raised:
+            error = as_session_error(raised, self._ports.session_id, "request cooperative stop")
+        self._tell(inputs.StopDelivered(ask, error), Lane.CONTROL)
 
 
 class _Reports:

@@ -24,14 +24,17 @@ from ..core.turn import as_session_error
 from ..core.watching import SUPERVISION_TIMER
 from ..errors import OperationUnavailableError, SessionError
 from ..model.event import AgentEvent
+from ..model.hooks import HookPayload
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..model.turn import SendPromptResult
 from ..runtime.clock import TimerHandle
 from ..runtime.mailbox import Lane
 from .agent_calls import AgentCalls
 from .finalizer import finalize
+from .hook_runner import within
 from .live import LiveSession
 from .outbox import Batch, Item, Outbox
+from .record_hooks import RecordHooks
 from .recorder import Recorder
 from .stream import PromptStream
 
@@ -42,6 +45,9 @@ ORDERED = frozenset(
         fx.Refuse,
         fx.SendPrompt,
         fx.SteerAgent,
+        fx.ObserveHook,
+        fx.NotifyTurnEnd,
+        fx.DropStream,
         fx.CloseStream,
         fx.Finalize,
         fx.Retire,
@@ -67,6 +73,7 @@ class Interpreter:
         self._streams: dict[str, PromptStream] = {}
         self._timers: dict[str, TimerHandle] = {}
         self._agent = AgentCalls(live)
+        self._record_hooks = RecordHooks(live)
 
     def run(self, effects: Sequence[fx.Effect]) -> None:
         """Start the effects of one step."""
@@ -98,6 +105,7 @@ class Interpreter:
             commit, events=tuple(redact_agent_event(event, redactor) for event in commit.events)
         )
         item.effect = commit
+        self._record_hooks.before(commit.events)
         try:
             item.rows = self._ports.store.submit(
                 commit.events,
@@ -139,6 +147,13 @@ class Interpreter:
                     self._tell(answer, Lane.CONTROL)
                 else:
                     self._agent.steer(effect)
+            case fx.ObserveHook(key, payload):
+                gevent.spawn(self._dispatch, key, payload)
+            case fx.NotifyTurnEnd(turn_id):
+                gevent.spawn(self._notify_turn_end, turn_id)
+            case fx.DropStream(turn_id, event):
+                self._stream(turn_id).push([(0, event)])
+                self._streams.pop(turn_id).end()
             case fx.CloseStream(turn_id):
                 stream = self._streams.pop(turn_id, None)
                 if stream is not None:
@@ -156,6 +171,10 @@ class Interpreter:
                 self._agent.cancel(effect)
             case fx.StopAgent():
                 self._agent.stop(effect)
+            case fx.RequestStop():
+                self._agent.request_stop(effect)
+            case fx.DispatchHook(key, payload):
+                gevent.spawn(self._dispatch, key, payload)
             case fx.AnswerPermission():
                 self._agent.answer_permission(effect)
             case fx.WriteMeta(meta):
@@ -188,6 +207,7 @@ class Interpreter:
         """A stored row is published and delivered; a rejected one is only delivered, marked so."""
         if error is None and rows:
             self._ports.publish(self._ports.session_id, [row.row for row in rows])
+            self._record_hooks.after(rows)
         if not commit.events:
             return
         delivered: list[tuple[int, AgentEvent]]
@@ -210,10 +230,36 @@ class Interpreter:
             self._asks.refuse(ask, error)
             return
         if turn_id:
-            stream = PromptStream(turn_id, self._ports.session_id, self._ports.stream_size)
-            self._streams[turn_id] = stream
+            stream = self._stream(turn_id)
             value = replace(value, events=stream) if isinstance(value, SendPromptResult) else stream
         self._asks.reply(ask, value)
+
+    def _stream(self, turn_id: str) -> PromptStream:
+        """The stream of a turn, opened when somebody is given it."""
+        stream = self._streams.get(turn_id)
+        if stream is None:
+            stream = PromptStream(turn_id, self._ports.session_id, self._ports.stream_size)
+            self._streams[turn_id] = stream
+        return stream
+
+    def _dispatch(self, key: str, payload: HookPayload) -> None:
+        error: SessionError | None = None
+        try:
+            payload = self._ports.hooks.dispatch(payload)
+        except SessionError as raised:
+            error = raised
+        self._tell(inputs.HookDispatched(key, payload, error), Lane.CONTROL)
+
+    def _notify_turn_end(self, turn_id: str) -> None:
+        notify = self._ports.turn_end()
+        try:
+            if notify is not None:
+                within(self._ports.hook_timeout, notify, self._ports.session_id)
+        except Exception:
+            self._ports.logger.exception(
+                'session "%s": the turn end notifier failed', self._ports.session_id
+            )
+        self._tell(inputs.TurnEndNotified(turn_id), Lane.CONTROL)
 
     def _meta_written(self, written: Any) -> None:
         try:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...storage.session_store import SessionStore
 from ...transport.agent.protocol import AgentDriver, AgentProcess
 from ..core.redaction import Redactor
 from ..runtime.clock import Clock, Timers
+from .hook_runner import HookRunner
 from .meta_writer import MetaWriter
 from .notices import Notices
 
 if TYPE_CHECKING:
     from .live import LiveSession
 
+Augmenter = Callable[[Any, str], str]
+"""Adds to a prompt what the agent alone is given: ``(session, message) -> text`` (02 1)."""
+TurnEndNotifier = Callable[[str], object]
+"""Told the id of a session whose turn has ended (02 1)."""
 Publish = Callable[[str, Sequence[bytes]], None]
 """Sends encoded rows of a session to subscribers; never blocks, never raises."""
 
@@ -39,4 +44,9 @@ class SessionPorts:
     notices: Notices
     restart: Callable[[LiveSession], None]
     """Starts the agent again and tells the session what came of it."""
+    hooks: HookRunner
+    hook_timeout: float
+    augment: Augmenter | None
+    turn_end: Callable[[], TurnEndNotifier | None]
+    """The host's notifier as it is now."""
     process: AgentProcess | None = None

@@ -176,7 +176,7 @@ def write_meta(launch: Launch) -> None:
     assert launch.store is not None
     ports = launch.ports_for(launch.plan, launch.store)
     ports.meta_writer.put(launch.plan.meta).get(timeout=LIFECYCLE_TIMEOUT)
-    launch.live = LiveSession(_initial_state(launch.plan, launch.store), ports)
+    launch.live = LiveSession(_initial_state(launch.plan, launch.store, ports), ports)
 
 
 def restore_meta(launch: Launch) -> None:
@@ -264,7 +264,7 @@ def _exited(live: LiveSession, process: AgentProcess) -> None:
     live.tell(AgentExited(str(error), failure, tail), Lane.EXEMPT)
 
 
-def _initial_state(plan: StartPlan, store: SessionStore) -> SessionState:
+def _initial_state(plan: StartPlan, store: SessionStore, ports: SessionPorts) -> SessionState:
     return SessionState(
         meta=plan.meta,
         workspace=plan.workspace,
@@ -273,6 +273,8 @@ def _initial_state(plan: StartPlan, store: SessionStore) -> SessionState:
         supervision=plan.supervision,
         queue=load(*_stored_queue(store)),
         restart=RestartPolicy.of(plan.meta.restart),
+        hooks=ports.hooks.listened,
+        notifies_turn_end=ports.turn_end() is not None,
     )
 
 

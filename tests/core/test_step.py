@@ -10,7 +10,6 @@ from greenroom.actors.core import inputs
 from greenroom.actors.core.state import mint
 from greenroom.actors.core.step import LATER, RULES
 from greenroom.actors.errors import OperationUnavailableError
-from greenroom.actors.model.session import StopCause
 
 
 def test_every_input_has_a_rule_or_a_name_it_is_refused_by():
@@ -18,12 +17,7 @@ def test_every_input_has_a_rule_or_a_name_it_is_refused_by():
     assert not set(RULES) & set(LATER)
 
 
-EXAMPLES = [
-    inputs.CooperativeStopRequested(99, StopCause.USER_REQUESTED),
-    inputs.SyntheticPromptSubmitted(99, "x"),
-    inputs.PermissionAsked(99),
-    inputs.HookDispatched("turn.start"),
-]
+EXAMPLES = [inputs.PermissionAsked(99)]
 
 
 def test_there_is_an_example_of_every_later_input():

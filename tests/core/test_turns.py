@@ -243,8 +243,8 @@ def test_11_1_a_cancel_during_setup_ends_the_context_of_the_turn_at_once(active,
     active.prompt()
     turn_id = active.turn_id
     _, effects = active.ask(inputs.CancelRequested)
-    assert kinds(effects) == ["CancelPrompt", "Commit", "Reply"]
-    assert effects[0] == fx.CancelPrompt(turn_id, before_start=True)
+    assert kinds(effects) == ["Commit", "CancelPrompt", "Reply"]
+    assert effects[1] == fx.CancelPrompt(turn_id, before_start=True)
     assert [e.title for e in events_of(effects)] == ["transcript_marker.prompt_cancel"]
     effects = active.feed(inputs.PromptStarted(turn_id))
     assert kinds(effects) == ["Reply", "CancelPrompt"], "a driver that took it all the same"
