@@ -33,16 +33,34 @@ def finalize(state: SessionState, now: datetime) -> Step:
         failure=ending.failure,
         liveness=cleared(state.meta.liveness),
     )
-    failed = wait if exited.error else None
+    state, rows = _last_rows(state, exited, wait if exited.error else None, now)
+    final = replace(state.meta, state=State.STOPPED, updated_at=now)
+    gated = tuple(request.ask for request in state.stop_gate if request.ask)
+    closing = tuple(CloseStream(turn_id) for turn_id in state.settling)
+    asks = (*state.stop_asks, *gated)
+    state, dropped = synthetic_turns.drop_all(state, now)
+    state = replace(state, finalizing=True, stop_asks=asks, stop_gate=(), settling=())
+    owed = tuple(Reply(ask) for ask in asks)
+    return state, (
+        Commit(rows, durable=True, owed=owed),
+        *closing,
+        *dropped,
+        Finalize(final, exited.error),
+    )
+
+
+def _last_rows(
+    state: SessionState, exited: AgentExited, failed: SessionFailure | None, now: datetime
+) -> tuple[SessionState, tuple[AgentEvent, ...]]:
+    """The exit that was a failure, the stop, and its marker (10.1 steps 3 and 4)."""
     events: list[AgentEvent] = []
     if failed is not None:
         state, fresh = mint(state, TURN_PREFIX)
-        turn_id = state.unended or fresh
         events.append(
             AgentEvent(
                 type=EventType.ERROR,
                 session_id=state.meta.acp_session_id,
-                turn_id=turn_id,
+                turn_id=state.unended or fresh,
                 timestamp=now,
                 error=failed.summary,
                 text=exited.stderr,
@@ -55,34 +73,14 @@ def finalize(state: SessionState, now: datetime) -> Step:
         session_id=state.meta.acp_session_id,
         turn_id=turn_id,
         timestamp=now,
-        stop_reason=ending.reason,
+        stop_reason=state.meta.stop_reason or "",
     )
     if failed is not None:
         stopped = msgspec.structs.replace(
             stopped, error=failed.summary, text=exited.stderr, failure=failed
         )
-    events.append(stopped)
     note = marker_for(stopped, now)
-    if note is not None:
-        events.append(note)
-    final = replace(state.meta, state=State.STOPPED, updated_at=now)
-    gated = tuple(request.ask for request in state.stop_gate if request.ask)
-    closing = tuple(CloseStream(turn_id) for turn_id in state.settling)
-    state, dropped = synthetic_turns.drop_all(state, now)
-    state = replace(
-        state,
-        finalizing=True,
-        stop_asks=(*state.stop_asks, *gated),
-        stop_gate=(),
-        settling=(),
-    )
-    crash = exited.error if failed is not None else ""
-    return state, (
-        Commit(tuple(events), durable=True, owed=tuple(Reply(ask) for ask in state.stop_asks)),
-        *closing,
-        *dropped,
-        Finalize(final, crash),
-    )
+    return state, (*events, stopped, *(() if note is None else (note,)))
 
 
 def finalized(state: SessionState, input: Finalized, now: datetime) -> Step:
