@@ -6,6 +6,7 @@ effect exactly once: callers retry by themselves, and are not told about the kil
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
@@ -136,17 +137,14 @@ class Caller(threading.Thread):
             self.generations.append(told.queue_generation)
 
     def stop(self):
-        try:
+        with contextlib.suppress(SessionNotFoundError, SessionNotActiveError):
             self._manager.stop(self.session)
-        except (SessionNotFoundError, SessionNotActiveError):
-            pass
         self.resume()
 
     def resume(self):
-        try:
+        # Of one that is just being started, or stopped, the next prompt tells.
+        with contextlib.suppress(SessionNotActiveError):
             self._manager.resume(self.session)
-        except SessionNotActiveError:
-            pass  # it is being started, or stopped: the next prompt tells
 
     def create_and_delete(self):
         try:
@@ -186,6 +184,13 @@ def test_kill_9_under_subscribers_and_callers(home, workspace, rounds):
             counts["acknowledged"] += 1
             more.notify_all()
 
+    def wait_for(count):
+        target = counts["acknowledged"] + count
+        with more:
+            assert more.wait_for(lambda: counts["acknowledged"] >= target, WAIT), seed
+        failed = [caller for caller in callers if caller.error is not None]
+        assert not failed, (seed, failed[0].error)
+
     daemon = start(home)
     callers = [
         Caller(home, workspace, f"caller{number}", rng.random(), acknowledged)
@@ -197,11 +202,7 @@ def test_kill_9_under_subscribers_and_callers(home, workspace, rounds):
     for caller in callers:
         caller.start()
     for _ in range(rounds):
-        with more:
-            target = counts["acknowledged"] + rng.randint(1, 60)
-            failed = [caller for caller in callers if caller.error is not None]
-            assert not failed, (seed, failed[0].error)
-            assert more.wait_for(lambda: counts["acknowledged"] >= target, WAIT), seed
+        wait_for(rng.randint(1, 60))
         daemon.kill()
         daemon.communicate(timeout=WAIT)
         daemon = start(home)
