@@ -99,6 +99,15 @@ from .model.query import (
     EventQuery as EventQuery,
     TurnHistory as TurnHistory,
 )
+from .model.records import (
+    HookMode as HookMode,
+    HookOutcome as HookOutcome,
+    HookRunQuery as HookRunQuery,
+    HookRunRecord as HookRunRecord,
+    PermissionRecord as PermissionRecord,
+    SessionUsage as SessionUsage,
+    TokenStats as TokenStats,
+)
 from .model.repair import (
     REPAIR_ACTION_APPEND_INTERRUPTED_TOOL_RESULT as REPAIR_ACTION_APPEND_INTERRUPTED_TOOL_RESULT,
     REPAIR_ACTION_APPEND_TERMINAL_ERROR as REPAIR_ACTION_APPEND_TERMINAL_ERROR,

@@ -79,6 +79,11 @@ class EventRows:
         epochs = self._index.epochs
         return epochs[-1][0] if epochs else 0
 
+    @property
+    def epochs(self) -> frozenset[int]:
+        """The epochs of all committed records."""
+        return frozenset(epoch for epoch, _ in self._index.epochs)
+
     def replay(self, offset: int, payload: bytes) -> None:
         """Take in one record of the files, whose payload is at a position.
 
@@ -190,9 +195,7 @@ class EventRows:
             last = first - 1
         return Cursor(0, reset=True)
 
-    def rows_after(
-        self, sequence: int, *, bytes_max: int, until: int | None = None
-    ) -> list[bytes]:
+    def rows_after(self, sequence: int, *, bytes_max: int, until: int | None = None) -> list[bytes]:
         """Raw rows after a sequence, in order: as many as fit, and one whatever its size.
 
         :param until: the last sequence wanted; ``None`` is all that is committed.

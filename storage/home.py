@@ -156,15 +156,17 @@ class HomeStore(HomeReads):
         ``stored.commit_clear`` or ``stored.abandon_clear`` must follow; a crash before that brings
         the old conversation back. No read of the session may be under way.
 
-        :param change: what changes in the state, which is not cleared, in the commit that
-            activates the new conversation.
+        :param change: told what is there; says what changes in the state, which is not cleared,
+            in the commit that activates the new conversation.
         :param done: told when that is committed (class F).
         :raises SessionNotFoundError: no such session, or no safe id.
         :raises StoreCorruptError: its journal has no readable header.
         :raises StorageError: it is open, or a file could not be moved; the old one stays.
         """
         session_id = self._closed_session(session_id, "clear")
-        epoch, _ = self.stored.head(session_id)
+        before = self.stored.open(session_id)
+        epoch, changed = before.epoch(), list(change(before))
+        before.close()
         directory = self.layout.session(session_id)
         begin_clear(self._fs, directory)
         self.stored.clearing.add(session_id)
@@ -176,8 +178,7 @@ class HomeStore(HomeReads):
             raise
         self._open[session_id] = store
         try:
-            ops = [*change(store.reader()), given_epoch(store.epoch())]
-            store.activate(partial(_opened, done), ops)
+            store.activate(partial(_opened, done), [*changed, given_epoch(store.epoch())])
         except BaseException:
             store.close(lambda _: self.stored.abandon_clear(session_id))
             raise

@@ -55,6 +55,10 @@ class SessionReader:
         rows = self._readable()
         return rows.epoch, rows.committed
 
+    def epochs(self) -> frozenset[int]:
+        """The epochs this conversation was written in; a cleared one had others."""
+        return self._readable().epochs
+
     def resolve(self, epoch: int, sequence: int) -> Cursor:
         """Where a follower goes on; see :meth:`EventRows.resolve`."""
         return self._readable().resolve(epoch, sequence)
@@ -71,9 +75,7 @@ class SessionReader:
         """The same, grouped by turn; errors as :meth:`query`."""
         return self._readable().history(query)
 
-    def rows_after(
-        self, sequence: int, *, bytes_max: int, until: int | None = None
-    ) -> list[bytes]:
+    def rows_after(self, sequence: int, *, bytes_max: int, until: int | None = None) -> list[bytes]:
         """Raw rows after ``sequence``, up to ``bytes_max`` bytes but at least one."""
         return self._readable().rows_after(sequence, bytes_max=bytes_max, until=until)
 
@@ -147,9 +149,7 @@ class ReadOnlySessionStore(SessionReader):
         rows, report = read_event_rows(fs, directory, session_id)
         state = StateDocuments(*_opener(fs, f"{directory}/{STATE}.journal"))
         if fs.exists(state.path):
-            file, _ = read_journal(
-                fs, state.path, kind=STATE, name=session_id, replay=state.replay
-            )
+            file, _ = read_journal(fs, state.path, kind=STATE, name=session_id, replay=state.replay)
             file.close()
         return cls(session_id, rows, state, report)
 

@@ -20,14 +20,17 @@ from .values import (
     AGENT_EVENT,
     EVENTS,
     HISTORY,
+    HOOK_RUNS,
     INFO,
     INFOS,
     NOTHING,
+    PERMISSIONS,
     PLAIN,
     QUEUE,
     REPAIR,
     SENT,
     SESSION_ID,
+    USAGE,
     Codec,
     from_plain,
     to_plain,
@@ -63,6 +66,9 @@ RESULTS: dict[str, Codec] = {
     "status": INFO,
     "events": EVENTS,
     "history": HISTORY,
+    "usage": USAGE,
+    "permission_log": PERMISSIONS,
+    "hook_runs": HOOK_RUNS,
 }
 """How the result of each unary operation travels. ``get`` is a snapshot, ``transcript`` is folded
 by the caller from the events, and the two prompts are streams."""

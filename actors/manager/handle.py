@@ -113,6 +113,9 @@ class Session:
     events = of_session(blocking(Verbs.events))
     history = of_session(blocking(Verbs.history))
     transcript = of_session(blocking(Verbs.transcript))
+    usage = of_session(blocking(Verbs.usage))
+    permission_log = of_session(blocking(Verbs.permission_log))
+    hook_runs = of_session(blocking(Verbs.hook_runs))
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.agent_name} {self.state}>"

@@ -75,6 +75,9 @@ class SessionManager:
     status = blocking(Verbs.status)
     events = blocking(Verbs.events)
     history = blocking(Verbs.history)
+    usage = blocking(Verbs.usage)
+    permission_log = blocking(Verbs.permission_log)
+    hook_runs = blocking(Verbs.hook_runs)
     transcript = blocking(Verbs.transcript)
 
     def get(self, session_id: str) -> Session | None:
@@ -142,6 +145,9 @@ class AsyncSessionManager:
     status = awaitable(Verbs.status)
     events = awaitable(Verbs.events)
     history = awaitable(Verbs.history)
+    usage = awaitable(Verbs.usage)
+    permission_log = awaitable(Verbs.permission_log)
+    hook_runs = awaitable(Verbs.hook_runs)
     transcript = awaitable(Verbs.transcript)
 
     async def get(self, session_id: str) -> Session | None:

@@ -125,6 +125,9 @@ class RemoteSessionManager:
     status = remote(Verbs.status)
     events = remote(Verbs.events)
     history = remote(Verbs.history)
+    usage = remote(Verbs.usage)
+    permission_log = remote(Verbs.permission_log)
+    hook_runs = remote(Verbs.hook_runs)
 
     def prompt(
         self, session_id: str, message: str, *, timeout: float | None = None
@@ -212,6 +215,9 @@ class RemoteSession:
     events = of_session(RemoteSessionManager.events)
     history = of_session(RemoteSessionManager.history)
     transcript = of_session(RemoteSessionManager.transcript)
+    usage = of_session(RemoteSessionManager.usage)
+    permission_log = of_session(RemoteSessionManager.permission_log)
+    hook_runs = of_session(RemoteSessionManager.hook_runs)
 
     def info(self) -> SessionInfo:
         """The public snapshot, live or stored."""

@@ -15,7 +15,7 @@ from ..errors import SessionNotActiveError
 from ..runtime.errors import HubClosedError
 from .clearing import ClearVerbs
 from .prompting import PromptVerbs
-from .queries import QueryVerbs
+from .records import RecordVerbs
 
 if TYPE_CHECKING:
     from ..session.live import LiveSession
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Verbs(ClearVerbs, PromptVerbs, QueryVerbs):
+class Verbs(ClearVerbs, PromptVerbs, RecordVerbs):
     """All verbs of a runtime."""
 
 
@@ -73,6 +73,9 @@ OPERATIONS: dict[str, Operation] = {
         Operation("events", "none", "read", True),
         Operation("history", "none", "read", True),
         Operation("transcript", "none", "read", True),
+        Operation("usage", "none", "read", True),
+        Operation("permission_log", "none", "read", True),
+        Operation("hook_runs", "none", "read", True),
     )
 }
 

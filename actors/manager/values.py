@@ -14,6 +14,7 @@ import msgspec
 
 from ..model.event import AgentEvent, RawJSON, SessionEvent
 from ..model.query import TurnHistory
+from ..model.records import HookRunRecord, PermissionRecord, SessionUsage
 from ..model.repair import RepairResult
 from ..model.session import SessionInfo
 from ..model.turn import InputQueueSummary, SendPromptResult
@@ -112,6 +113,9 @@ INFO = _of(SessionInfo)
 INFOS = Codec(to_plain, lambda value: tuple(from_plain(value, list[SessionInfo])))
 QUEUE = _of(InputQueueSummary)
 REPAIR = _of(RepairResult)
+USAGE = _of(SessionUsage)
+PERMISSIONS = _of(tuple[PermissionRecord, ...])
+HOOK_RUNS = _of(tuple[HookRunRecord, ...])
 SENT = Codec(_sent_to_plain, lambda value: from_plain(value, SendPromptResult))
 AGENT_EVENT = _of(AgentEvent)
 EVENTS = Codec(

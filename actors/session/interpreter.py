@@ -25,6 +25,7 @@ from ..core.watching import SUPERVISION_TIMER
 from ..errors import OperationUnavailableError, SessionError
 from ..model.event import AgentEvent
 from ..model.hooks import HookPayload
+from ..model.records import HookRunRecord
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..model.turn import SendPromptResult
 from ..runtime.clock import TimerHandle
@@ -68,8 +69,9 @@ class Interpreter:
         self._tell = live.tell
         self._ports = live.ports
         self._outbox = Outbox(self._release)
-        self._recorder = Recorder(live.asks, live.ports.store, live.ports.clock.now)
+        self._recorder = Recorder(live)
         live.drained = self._outbox.drained
+        live.record_hook_run = self._record_hook_run
         self._streams: dict[str, PromptStream] = {}
         self._timers: dict[str, TimerHandle] = {}
         self._agent = AgentCalls(live)
@@ -122,11 +124,30 @@ class Interpreter:
             self._outbox.settle(batch, None)
             return
         failed = as_session_error(error, self._ports.session_id, "append")
+        self._recorder.take_back()
         documents = tuple(self._ports.store.state_documents(QUEUE_TABLE).values())
         generation = self._ports.store.state_document(GENERATION_TABLE, GENERATION_KEY) or {}
         number = int(generation.get("input_generation", 0))
         self._tell(inputs.CommitFailed(failed, documents, number), Lane.CONTROL)
         self._outbox.settle(batch, failed)
+
+    def _record_hook_run(self, run: HookRunRecord) -> None:
+        try:
+            self._ports.store.submit(
+                (),
+                agent_name=self._ports.agent_name,
+                state_ops=self._recorder.hook_run(run),
+                durable=False,
+                done=self._hook_run_recorded,
+            )
+        except SessionError as error:
+            self._hook_run_recorded(error)
+
+    def _hook_run_recorded(self, error: Exception | None) -> None:
+        if error is not None:
+            self._ports.logger.warning(
+                'session "%s": a hook run was not recorded: %s', self._ports.session_id, error
+            )
 
     def _release(self, item: Item, error: SessionError | None) -> None:
         match effect := item.effect:

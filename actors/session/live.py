@@ -15,6 +15,7 @@ from pykka import ActorDeadError
 from ..core.inputs import Input
 from ..core.state import SessionState
 from ..errors import SessionMailboxFullError, SessionNotActiveError
+from ..model.records import HookRunRecord
 from ..model.session import SessionInfo, SessionLineage, SessionMeta, State
 from ..runtime import errors as kernel
 from ..runtime.future import GreenFuture
@@ -41,6 +42,8 @@ class LiveSession:
         self.ref: GreenRef[Any] | None = None
         self.drained: Callable[[], GreenFuture[None]] = _at_once
         """A future that is set once every submitted row is settled; the interpreter's."""
+        self.record_hook_run: Callable[[HookRunRecord], None] = _nowhere
+        """Keeps the record of a hook that ran (03 6); the interpreter's. A failure is logged."""
         self.handle: Any = None
         """What notifiers are given of this session."""
         self._waiting: list[tuple[Callable[[SessionState], bool], GreenFuture[None]]] = []
@@ -122,6 +125,10 @@ class LiveSession:
         info = info_of(self.state.meta, self.state.workspace)
         process = self.ports.process
         return info if process is None else replace(info, acp_caps=process.caps_snapshot())
+
+
+def _nowhere(run: HookRunRecord) -> None:
+    """The session has no actor yet, or any more."""
 
 
 def _at_once() -> GreenFuture[None]:

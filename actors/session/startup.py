@@ -26,6 +26,7 @@ import gevent
 
 from ...storage.home import HomeStore
 from ...storage.readonly import SessionReader
+from ...storage.session_records import forgotten
 from ...storage.session_store import SessionStore, StateOp
 from ...transport.acp.failures import classified_failure, failure_from_error, make_failure
 from ...transport.agent.context import CallContext
@@ -149,7 +150,8 @@ def _empty_store(launch: Launch) -> SessionStore:
 
     def fence(reader: SessionReader) -> list[StateOp]:
         changes = fenced_queue(*_stored_queue(reader), meta.updated_at)
-        return [StateOp(change.table, change.key, change.document) for change in changes]
+        fenced = [StateOp(change.table, change.key, change.document) for change in changes]
+        return [*fenced, *forgotten(reader)]
 
     store = launch.home.clear_session(meta.id, fence, done=opened.set)
     launch.store = store

@@ -24,6 +24,9 @@ BOUND = {
     "events": "events",
     "history": "history",
     "transcript": "transcript",
+    "usage": "usage",
+    "permission_log": "permission_log",
+    "hook_runs": "hook_runs",
 }
 
 
