@@ -16,11 +16,18 @@ DIRECTORY_MODE = 0o700
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
-class File(Protocol):
-    """An open file. Every call may raise :class:`OSError`."""
+class ReadFile(Protocol):
+    """A file open for reading. Every call may raise :class:`OSError`."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes at ``offset``; fewer only at the end of the file."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
+class File(ReadFile, Protocol):
+    """A file open for reading and appending."""
 
     def append(self, data: bytes) -> None:
         """Write all of ``data`` at the end; after an error, part of it may be there."""
@@ -33,9 +40,6 @@ class File(Protocol):
 
     def sync(self) -> None:
         """Return when the data is on the medium."""
-
-    def close(self) -> None:
-        """Give the descriptor back."""
 
 
 class FileSystem(Protocol):
@@ -117,7 +121,29 @@ class OsFile:
 
     def close(self) -> None:
         """See :meth:`File.close`."""
-        os.close(self._handle)
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __del__(self) -> None:
+        # Who reads a file that was replaced keeps it as long as the reading lasts.
+        self.close()
+
+
+class SharedFile:
+    """A file that others read too: closing it ends this reading only."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: ReadFile) -> None:
+        self._file = file
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See :meth:`ReadFile.read`."""
+        return self._file.read(offset, size)
+
+    def close(self) -> None:
+        """Nothing: the file closes itself when nobody has it any more."""
 
 
 class OsFileSystem:

@@ -242,7 +242,7 @@ class HomeStore(HomeReads):
         except BaseException:
             events_journal.close()
             raise
-        rows.end, state.end = events_journal.end, state_journal.end
+        rows.end = events_journal.end
         rows.epoch_floor = max(rows.epoch_floor, epoch + 1, epoch_given(state) + 1)
         streams = (
             Stream(stream_name(session_id, EVENTS), rows.path, rows.end),
@@ -269,6 +269,9 @@ class HomeStore(HomeReads):
         )
         for stream in streams:
             stream.on_materialised = store.trim
+        state.compact = partial(
+            self._materialiser.compact, streams[1], state_journal, state.compacted
+        )
         self._materialiser.adopt(streams[0], events_journal)
         self._materialiser.adopt(streams[1], state_journal)
         return store

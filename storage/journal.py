@@ -23,8 +23,10 @@ from ..actors.errors import (
     StoreValidationError,
 )
 from .failpoints import FailPoint, reach
-from .files import File, FileSystem
+from .files import File, FileSystem, ReadFile
 from .format.records import (
+    COMPACTED,
+    FORMAT,
     FRAME_BYTES,
     Corrupt,
     Record,
@@ -40,6 +42,8 @@ HEADER_BYTES_MAX = 4096
 
 Replay = Callable[[int, bytes], None]
 """Takes each record of a file in order: the offset of its payload, and the payload."""
+Ended = Callable[[bool], None]
+"""Told behind the last record whether the header promised a snapshot; may refuse that end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,10 @@ class Journal:
     def complete(self) -> None:
         """An activation ends; nothing is to be done."""
 
+    def refuse(self, error: StorageError) -> None:
+        """Take no more writes, for a reason that lies beside the file."""
+        self._broken = error
+
     def park(self) -> None:
         """Give the descriptor back until the next call; a closed journal stays closed."""
         if self._file is not None:
@@ -178,11 +186,15 @@ def open_journal(
     kind: str,
     name: str,
     replay: Replay,
+    ended: Ended = lambda compacted: None,
+    form: str = FORMAT,
     sync_name: bool = True,
 ) -> Journal:
     """Open a journal for appending, making it when it is missing.
 
     :param kind: what the file is; with ``name``, whose. Both are checked against the header.
+    :param ended: may raise :class:`StoreValidationError` for records that can not be all.
+    :param form: what the header of a new file says.
     :param sync_name: whether a new file's name is synced before returning.
     :raises StoreCorruptError: no readable header, the header of another file, or damage before
         whole records. Fields: ``path``, ``offset``. The file is untouched.
@@ -193,12 +205,12 @@ def open_journal(
     except OSError as error:
         raise _failed("open", path, error) from error
     try:
-        report = _recover(file, path, encode_header(kind, name), replay)
+        report = _recover(file, path, (kind, name), replay, ended)
         if report.torn_bytes:
             file.truncate(report.end)
             reach(FailPoint.TAIL_CUT)
         if not report.end:
-            header = encode_header(kind, name)
+            header = encode_header(kind, name, form)
             file.append(header)
             report = RecoveryReport(path, 0, len(header), report.torn_bytes)
             reach(FailPoint.JOURNAL_CREATED)
@@ -215,7 +227,13 @@ def open_journal(
 
 
 def read_journal(
-    fs: FileSystem, path: str, *, kind: str, name: str, replay: Replay
+    fs: FileSystem,
+    path: str,
+    *,
+    kind: str,
+    name: str,
+    replay: Replay,
+    ended: Ended = lambda compacted: None,
 ) -> tuple[File, RecoveryReport]:
     """Read a journal without changing anything; the caller closes the file.
 
@@ -229,7 +247,7 @@ def read_journal(
     except OSError as error:
         raise _failed("open", path, error) from error
     try:
-        return file, _recover(file, path, encode_header(kind, name), replay, damaged_too=True)
+        return file, _recover(file, path, (kind, name), replay, ended, damaged_too=True)
     except OSError as error:
         file.close()
         raise _failed("read", path, error) from error
@@ -238,7 +256,7 @@ def read_journal(
         raise
 
 
-def read_exactly(file: File, path: str, offset: int, size: int) -> bytes:
+def read_exactly(file: ReadFile, path: str, offset: int, size: int) -> bytes:
     """``size`` bytes at ``offset``.
 
     :raises StoreCorruptError: the file ends before. Fields: ``path``, ``offset``.
@@ -256,11 +274,19 @@ def read_exactly(file: File, path: str, offset: int, size: int) -> bytes:
 
 
 def _recover(
-    file: File, path: str, header: bytes, replay: Replay, *, damaged_too: bool = False
+    file: File,
+    path: str,
+    owner: tuple[str, str],
+    replay: Replay,
+    ended: Ended,
+    *,
+    damaged_too: bool = False,
 ) -> RecoveryReport:
     start = file.read(0, HEADER_BYTES_MAX)
-    if header.startswith(start) and start != header:
-        # Empty, or cut while the header was written: there can be no record yet.
+    header = encode_header(*owner)
+    cut = header.startswith(start) and start != header
+    if cut or (not start.strip(b"\0") and len(start) <= len(header)):
+        # Empty, or the power went while the header was written: there can be no record yet.
         return RecoveryReport(path, 0, 0, torn_bytes=len(start))
     try:
         found = decode_header(start)
@@ -268,11 +294,12 @@ def _recover(
         raise StoreCorruptError(
             f"{path}: {error}", path=path, offset=0, foreign=error.foreign
         ) from error
-    if not start.startswith(header):
+    if (found.kind, found.name) != owner:
         raise StoreCorruptError(
             f'{path} is the {found.kind} of "{found.name}"', path=path, offset=0, foreign=True
         )
-    records = 0
+    records = torn_bytes = 0
+    damage: int | None = None
     end = found.size
     for item in scan(file.read, found.size):
         match item:
@@ -286,14 +313,17 @@ def _recover(
                 records += 1
                 end = offset + len(payload)
             case Torn(offset):
-                return RecoveryReport(path, records, end, torn_bytes=file.size() - offset)
+                torn_bytes = file.size() - offset
             case Corrupt(offset):
-                if not damaged_too:
-                    raise StoreCorruptError(
-                        f"{path} is damaged at byte {offset}", path=path, offset=offset
-                    )
-                return RecoveryReport(path, records, end, damage=offset)
-    return RecoveryReport(path, records, end)
+                damage = offset
+    if damage is None:
+        try:
+            ended(found.form == COMPACTED)
+        except StoreValidationError:
+            damage, torn_bytes = end, 0
+    if damage is not None and not damaged_too:
+        raise StoreCorruptError(f"{path} is damaged at byte {damage}", path=path, offset=damage)
+    return RecoveryReport(path, records, end, torn_bytes, damage)
 
 
 def _failed(operation: str, path: str, error: OSError) -> StorageError:

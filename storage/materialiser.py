@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Protocol
 
 from ..actors.errors import StorageError, StoreOverloadedError
 from .commits import Clock, Done, Post, Stream, Submit
+from .compaction_queue import PAUSE_S, CompactionDone, CompactionQueue
 from .failpoints import FailPoint, reach
 from .native import Signal, Threads, Worker
+from .table_journal import TableJournal
 
 JOURNAL_BATCH_BYTES = 256 * 1024
 """Bytes waiting for one journal at which they are written."""
@@ -68,19 +71,6 @@ class _Waiting:
         self.since = since
 
 
-class _Checkpoint(NamedTuple):
-    """Asked of the thread: everything taken so far written and synced, then ``done``."""
-
-    done: Callable[[], None]
-
-
-class _Finish(NamedTuple):
-    """Asked of the thread: complete, sync and close these journals, then say so."""
-
-    streams: Sequence[Stream]
-    done: Done
-
-
 class Materialiser:
     """Copies committed records into journals. ``take`` and ``full`` are for the log."""
 
@@ -95,12 +85,13 @@ class Materialiser:
         """:param segments: the log's segments, retired when what they feed is synced."""
         self._segments = segments
         self._dirty: dict[Stream, Target] = {}
-        self._checkpoint: _Checkpoint | None = None
+        self._checkpoint: Callable[[], None] | None = None
         self._checkpoint_due = 0.0
         self._clock = clock
         self._post = post
         self._journals: dict[Stream, Target] = {}
-        self._inbox: deque[Sequence[Submit] | _Finish | _Checkpoint] = deque()
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._compactions = CompactionQueue(post)
         self._taken_bytes = 0  # by the log's writer
         self._sorted_bytes = 0  # by the thread, as the next
         self._written_bytes = 0
@@ -126,7 +117,7 @@ class Materialiser:
         """Take over committed parts; never waits."""
         idle = self._taken_bytes == self._written_bytes
         self._taken_bytes += sum(submit.size for submit in submits)
-        self._inbox.append(submits)
+        self._inbox.append(partial(self._sort_in, submits))
         # While something waits the thread wakes by itself; an idle one must be told.
         if idle or self._taken_bytes - self._sorted_bytes >= JOURNAL_BATCH_BYTES:
             self._wake.set()
@@ -152,7 +143,12 @@ class Materialiser:
         if segments is None:
             return
         full = segments.full_segments()
-        self._inbox.append(_Checkpoint(lambda: segments.retire(full)))
+        self._inbox.append(partial(self._begin_checkpoint, partial(segments.retire, full)))
+        self._wake.set()
+
+    def compact(self, stream: Stream, journal: TableJournal, done: CompactionDone) -> None:
+        """Rewrite a journal beside everything else; ``done`` is called through ``post``."""
+        self._inbox.append(partial(self._begin_compaction, stream, journal, done))
         self._wake.set()
 
     def finish(self, streams: Sequence[Stream], done: Done) -> None:
@@ -161,7 +157,7 @@ class Materialiser:
             # `close` has completed every journal; a store that was still busy then asks late.
             self._post(lambda: done(self.error))
             return
-        self._inbox.append(_Finish(streams, done))
+        self._inbox.append(partial(self._finish, streams, done))
         self._wake.set()
 
     def close(self) -> None:
@@ -189,15 +185,9 @@ class Materialiser:
     def _serve(self) -> None:
         while True:
             while self._inbox:
-                item = self._inbox.popleft()
-                if isinstance(item, _Finish):
-                    self._finish(item)
-                elif isinstance(item, _Checkpoint):
-                    # The later one covers the earlier.
-                    self._checkpoint, self._checkpoint_due = item, self._clock()
-                else:
-                    self._sort_in(item)
+                self._inbox.popleft()()
             self._flush_due()
+            self.error = self._compactions.step() or self.error
             if self._checkpoint is not None and self._checkpoint_due <= self._clock():
                 self._reach(self._checkpoint)
             if not self._closing:
@@ -205,6 +195,19 @@ class Materialiser:
             elif not self._inbox:
                 self._finish_all()
                 return
+
+    def _begin_checkpoint(self, retire: Callable[[], None]) -> None:
+        # The later one covers the earlier.
+        self._checkpoint, self._checkpoint_due = retire, self._clock()
+
+    def _begin_compaction(
+        self, stream: Stream, journal: TableJournal, done: CompactionDone
+    ) -> None:
+        # What waits is part of what made it worth it.
+        if self._flush(stream) is None:
+            self._compactions.add(stream, journal, done)
+        else:
+            self._post(partial(done, None))
 
     def _sort_in(self, submits: Sequence[Submit]) -> None:
         now = self._clock()
@@ -238,12 +241,14 @@ class Materialiser:
             self._post(lambda: _call_all(told))
 
     def _time_left(self) -> float | None:
+        if self._compactions:
+            return PAUSE_S
         due = [self._checkpoint_due] if self._checkpoint is not None else []
         if self._waiting:
             due.append(next(iter(self._waiting.values())).since + BATCH_AGE_S)
         return max(min(due) - self._clock(), 0.0) if due else None
 
-    def _reach(self, checkpoint: _Checkpoint) -> None:
+    def _reach(self, retire: Callable[[], None]) -> None:
         """Write and sync every journal; one that fails is tried again with the next batches."""
         failed = False
         for stream in list(self._waiting):
@@ -262,7 +267,7 @@ class Materialiser:
             return
         self._checkpoint = None
         reach(FailPoint.CHECKPOINT)
-        checkpoint.done()
+        retire()
 
     def _flush(self, stream: Stream) -> StorageError | None:
         self._due.pop(stream, None)
@@ -295,11 +300,10 @@ class Materialiser:
             _, oldest = self._open.popitem(last=False)
             oldest.park()
 
-    def _finish(self, item: _Finish) -> None:
+    def _finish(self, streams: Sequence[Stream], done: Done) -> None:
         error: Exception | None = None
-        for stream in item.streams:
+        for stream in streams:
             error = self._complete(stream) or error
-        done = item.done
         self._post(lambda: done(error))
 
     def _finish_all(self) -> None:
@@ -309,6 +313,7 @@ class Materialiser:
     def _complete(self, stream: Stream) -> StorageError | None:
         journal = self._journals[stream]
         error = self._flush(stream)
+        self._compactions.finish(stream)
         if error is None:
             try:
                 journal.complete()

@@ -7,8 +7,7 @@ creates nothing, repairs nothing and takes no lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from ..actors.errors import (
     ReadOnlyRecordEventsError,
@@ -18,12 +17,22 @@ from ..actors.errors import (
 from ..actors.model.event import SessionEvent
 from ..actors.model.query import EventQuery, TurnHistory
 from .event_rows import Cursor, EventRows
-from .files import File, FileSystem, OsFileSystem
+from .files import FileSystem, OsFileSystem
 from .format.operations import DocID
-from .journal import RecoveryReport, read_journal
-from .layout import STATE
-from .session_files import read_event_rows
+from .journal import RecoveryReport
+from .session_files import read_event_rows, read_state
 from .state_documents import StateDocuments
+from .table_file import HeldFile
+
+
+class StateReader(Protocol):
+    """The tables of one session's state, to be read."""
+
+    def document(self, table: str, doc_id: DocID) -> dict[str, Any] | None:
+        """A committed document, or ``None``."""
+
+    def documents(self, table: str) -> dict[DocID, dict[str, Any]]:
+        """All committed documents of a table by id."""
 
 
 class SessionReader:
@@ -31,7 +40,7 @@ class SessionReader:
 
     __slots__ = ("_closed", "_rows", "_state", "session_id")
 
-    def __init__(self, session_id: str, rows: EventRows, state: StateDocuments) -> None:
+    def __init__(self, session_id: str, rows: EventRows, state: StateReader) -> None:
         self.session_id = session_id
         self._rows = rows
         self._state = state
@@ -123,12 +132,13 @@ class ReadOnlySessionStore(SessionReader):
     ``damage`` is the offset in ``events.journal`` from which on it could not be read, or ``None``.
     """
 
-    __slots__ = ("report",)
+    __slots__ = ("_stored_state", "report")
 
     def __init__(
-        self, session_id: str, rows: EventRows, state: StateDocuments, report: RecoveryReport
+        self, session_id: str, rows: EventRows, state: StoredState, report: RecoveryReport
     ) -> None:
         super().__init__(session_id, rows, state)
+        self._stored_state = state
         self.report = report
 
     @property
@@ -147,12 +157,42 @@ class ReadOnlySessionStore(SessionReader):
         """
         fs = fs or OsFileSystem()
         rows, report = read_event_rows(fs, directory, session_id)
-        state = StateDocuments(*_opener(fs, f"{directory}/{STATE}.journal"))
-        if fs.exists(state.path):
-            file, _ = read_journal(fs, state.path, kind=STATE, name=session_id, replay=state.replay)
-            file.close()
-        return cls(session_id, rows, state, report)
+        return cls(session_id, rows, StoredState(fs, directory, session_id), report)
+
+    def close(self) -> None:
+        """See :meth:`SessionReader.close`."""
+        super().close()
+        self._stored_state.close()
 
 
-def _opener(fs: FileSystem, path: str) -> tuple[str, Callable[[], File]]:
-    return path, lambda: fs.open_read(path)
+class StoredState:
+    """The state of a session that no runtime has open, read when it is first asked for.
+
+    From then on the file is held: its name may be given to another.
+    """
+
+    __slots__ = ("_directory", "_fs", "_read", "_session_id")
+
+    def __init__(self, fs: FileSystem, directory: str, session_id: str) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._session_id = session_id
+        self._read: tuple[StateDocuments, HeldFile] | None = None
+
+    def document(self, table: str, doc_id: DocID) -> dict[str, Any] | None:
+        """A document, or ``None``."""
+        return self._documents().document(table, doc_id)
+
+    def documents(self, table: str) -> dict[DocID, dict[str, Any]]:
+        """All documents of a table by id."""
+        return self._documents().documents(table)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._read is not None:
+            self._read[1].close()
+
+    def _documents(self) -> StateDocuments:
+        if self._read is None:
+            self._read = read_state(self._fs, self._directory, self._session_id)
+        return self._read[0]

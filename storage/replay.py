@@ -26,6 +26,7 @@ from .journal import Journal, RecoveryReport, open_journal, read_journal
 from .layout import LOG, Layout, stream_owner
 from .segmented_journal import SegmentedJournal
 from .session_files import open_event_rows, open_state
+from .table_journal import TableJournal
 
 COPY_BYTES = 1024 * 1024
 """Bytes of records held for one journal before they are written."""
@@ -61,7 +62,7 @@ class _Target:
         self.waiting: list[bytes] = []
         self.bytes = 0
         kind, name = stream_owner(stream)
-        self.journal: Journal | SegmentedJournal
+        self.journal: Journal | SegmentedJournal | TableJournal
         match kind:
             case "events":
                 finish_clear(fs, path.rpartition("/")[0])

@@ -9,12 +9,14 @@ above every one that the lost records may have had.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from ..actors.errors import StoreCorruptError
 from .event_files import EventFiles, SealedPart
 from .event_rows import EventRows
 from .files import FileSystem
-from .journal import Journal, RecoveryReport, Replay, open_journal, read_journal
+from .format.table_index import TableHistory
+from .journal import RecoveryReport, read_journal
 from .layout import EVENTS, STATE
 from .quarantine import Quarantine, set_aside
 from .segmented_journal import (
@@ -25,6 +27,8 @@ from .segmented_journal import (
     sealed_names,
 )
 from .state_documents import StateDocuments
+from .table_file import HeldFile
+from .table_journal import TableJournal, open_tables, read_tables
 
 
 def event_files(fs: FileSystem, directory: str, session_id: str) -> EventFiles:
@@ -99,26 +103,41 @@ def read_event_rows(
 
 def open_state(
     fs: FileSystem, directory: str, session_id: str
-) -> tuple[StateDocuments, Journal]:
+) -> tuple[StateDocuments, TableJournal]:
     """Open ``state.journal`` for appending, making it when it is missing; errors as the events."""
     path = f"{directory}/{STATE}.journal"
-    state = StateDocuments(path, lambda: fs.open_read(path))
+    open_ = partial(open_tables, fs, path, kind=STATE, name=session_id, sync_name=False)
+    history = TableHistory()
     try:
-        return state, _open_state(fs, path, session_id, state.replay)
+        journal = open_(history)
     except StoreCorruptError as error:
         if error.foreign:
             raise
         lost = set_aside(fs, [path], error.offset, path)
-    state = StateDocuments(path, lambda: fs.open_read(path))
-    journal = _open_state(fs, path, session_id, state.replay)
-    journal.report = dataclasses.replace(
-        journal.report, damage=lost.offset, quarantine=lost.path
-    )
-    return state, journal
+        history = TableHistory()
+        journal = open_(history, mend=True)
+        journal.report = dataclasses.replace(
+            journal.report, damage=lost.offset, quarantine=lost.path
+        )
+    return StateDocuments(path, history, journal.file, journal.end), journal
 
 
-def _open_state(fs: FileSystem, path: str, name: str, replay: Replay) -> Journal:
-    return open_journal(fs, path, kind=STATE, name=name, replay=replay, sync_name=False)
+def read_state(fs: FileSystem, directory: str, session_id: str) -> tuple[StateDocuments, HeldFile]:
+    """Read the state of a session and change nothing; without a file it is empty.
+
+    :return: the documents, and the file they are read from, to be closed.
+
+    :raises StoreCorruptError: no readable header, or one of another session.
+    :raises StorageError: the file can not be read.
+    """
+    path = f"{directory}/{STATE}.journal"
+    history = TableHistory()
+    if not fs.exists(path):
+        nothing = HeldFile(None)
+        return StateDocuments(path, history, nothing, 0), nothing
+    file, report = read_tables(fs, path, history, kind=STATE, name=session_id)
+    held = HeldFile(file)
+    return StateDocuments(path, history, held, report.end), held
 
 
 def _open_tail(fs: FileSystem, rows: EventRows) -> SegmentedJournal:

@@ -317,6 +317,7 @@ class SessionStore:
     def _finish_when_idle(self) -> None:
         if self._closing and not self._finishing and not self._in_flight:
             self._finishing = True
+            self._state.compact_when_due(ending=True)
             self._materialiser.finish(
                 (self._events_stream, self._state_stream), self._finished
             )

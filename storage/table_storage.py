@@ -15,6 +15,7 @@ from typing import Any
 from tinydb.storages import Storage
 
 from ..actors.errors import (
+    StorageError,
     StoreCorruptError,
     StoreValidationError,
 )
@@ -26,19 +27,26 @@ from .format.operations import (
     Operation,
     Put,
     Remove,
-    TableIndex,
     decode_document,
-    decode_payload,
     encode_document,
     encode_payload,
 )
-from .journal import Journal, RecoveryReport, open_journal
+from .format.snapshot import empty_table, is_compaction_due
+from .format.table_index import TableHistory
+from .journal import RecoveryReport
 from .journal_view import JournalView
+from .table_journal import Source, TableJournal, open_tables
 
 TABLES = "tables"
 """Kind of a journal that is used alone."""
 GROUP_RECORDS = 64
 """Commits between two syncs of ``sync="group"``."""
+WORK_RATIO = 4
+"""Bytes a compaction reads or writes for each byte that is appended meanwhile."""
+NEVER = 1 << 63
+"""Longer than any journal."""
+RETRY_RATIO = 1.5
+"""How much longer than when it failed a journal is when its compaction is tried again."""
 EPOCH = 1
 """A database used alone has no followers, and so one epoch only."""
 
@@ -76,17 +84,19 @@ class JournalStorage(Storage):
         fs: FileSystem | None = None,
     ) -> None:
         self._sync = Sync(sync)
-        self._index = TableIndex()
-        self._number = 0
+        self._history = TableHistory()
         self._unsynced = 0
+        self._compact_at = NEVER if read_only else 0
+        self.compaction_error: StorageError | None = None
+        """Why the last compaction failed, until one succeeded."""
         fs = fs or OsFileSystem()
-        self._journal: Journal | JournalView
+        self._journal: TableJournal | JournalView
         if read_only:
-            self._journal = JournalView(fs, fspath(path), kind, name, self._replay)
+            self._journal = JournalView(fs, fspath(path), kind, name, self._history)
             return
         if create_dirs:
             fs.make_parents(fspath(path))
-        self._journal = open_journal(fs, fspath(path), kind=kind, name=name, replay=self._replay)
+        self._journal = open_tables(fs, fspath(path), self._history, kind=kind, name=name)
 
     @property
     def report(self) -> RecoveryReport:
@@ -96,23 +106,29 @@ class JournalStorage(Storage):
     @property
     def size(self) -> int:
         """Length of the journal in bytes."""
-        return self._journal.end
+        return self._journal.size
+
+    @property
+    def source(self) -> Source | JournalView:
+        """What the present places are read from, however much is changed meanwhile."""
+        return self._journal.source
 
     def places(self, table: str) -> dict[DocID, Location]:
         """Where each document of a table lies; not to be changed."""
-        return self._index.tables.get(table, {})
+        return self._history.index.tables.get(table, {})
 
     def table_names(self) -> set[str]:
         """The tables that exist, also empty ones."""
-        return set(self._index.tables)
+        return set(self._history.index.tables)
 
-    def load(self, place: Location) -> dict[str, Any]:
+    def load(self, place: Location, source: Source | JournalView | None = None) -> dict[str, Any]:
         """The document at a place; earlier versions stay readable.
 
+        :param source: what the place was taken for, when something was written since.
         :raises StoreCorruptError: what lies there is no document.
         """
         try:
-            return decode_document(self._journal.read(*place))
+            return decode_document((source or self._journal.source).read(*place))
         except StoreValidationError as error:
             path, offset = self._journal.path, place.offset
             raise StoreCorruptError(f"{path}: {error}", path=path, offset=offset) from error
@@ -126,15 +142,16 @@ class JournalStorage(Storage):
         """
         if not operations:
             return
-        payload = encode_payload(EPOCH, self._number + 1, operations)
-        (offset,) = self._journal.append([payload])
-        self._number += 1
+        payload = encode_payload(EPOCH, self._history.number + 1, operations)
+        (position,) = self._journal.append([payload])
         self._unsynced += 1
-        self._index.apply(operations, payload, offset)
+        self._history.commit(position, payload, operations)
         if self._sync is Sync.EACH or (
             self._sync is Sync.GROUP and self._unsynced >= GROUP_RECORDS
         ):
             self.sync()
+        if self._journal.is_compacting or self._is_compaction_due():
+            self._compact(WORK_RATIO * len(payload))
 
     def sync(self) -> None:
         """Return when every change so far is on the medium.
@@ -145,12 +162,16 @@ class JournalStorage(Storage):
         self._unsynced = 0
 
     def close(self) -> None:
-        """Sync, unless ``sync="none"``, and close. A second call does nothing."""
+        """Compact what is worth it, sync, unless ``sync="none"``, and close; once."""
         try:
+            if self._journal.is_compacting or self._is_compaction_due(ending=True):
+                while self._compact(self.size):
+                    continue
             if self._unsynced and self._sync is not Sync.NONE:
                 self.sync()
         finally:
             self._unsynced = 0
+            self._compact_at = NEVER
             self._journal.close()
 
     # The two calls of a stock TinyDB.
@@ -159,14 +180,14 @@ class JournalStorage(Storage):
         """The whole database in memory; ``None`` when it has no tables."""
         tables = {
             name: {str(doc_id): self.load(place) for doc_id, place in places.items()}
-            for name, places in self._index.tables.items()
+            for name, places in self._history.index.tables.items()
         }
         return tables or None
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         """Make the database equal to ``data`` by appending the difference."""
         operations: list[Operation] = [
-            DropTable(name) for name in self._index.tables if name not in data
+            DropTable(name) for name in self._history.index.tables if name not in data
         ]
         for name, documents in data.items():
             operations += self.difference(name, documents)
@@ -182,23 +203,33 @@ class JournalStorage(Storage):
         for doc_id, document in wanted.items():
             encoded = encode_document(document)
             place = places.get(doc_id)
-            if place is None or self._journal.read(*place) != encoded:
+            if place is None or self.source.read(*place) != encoded:
                 operations.append(Put(table, doc_id, encoded))
-        if not wanted and table not in self._index.tables:
+        if not wanted and table not in self._history.index.tables:
             operations += empty_table(table)
         return operations
 
-    def _replay(self, offset: int, payload: bytes) -> None:
-        _, number, operations = decode_payload(payload)
-        if number != self._number + 1:
-            raise StoreValidationError(f"store: record {number} after {self._number}")
-        self._number = number
-        self._index.apply(operations, payload, offset)
+    def _is_compaction_due(self, *, ending: bool = False) -> bool:
+        history = self._history
+        return self.size >= self._compact_at and is_compaction_due(
+            self.size, history.records, history.index.live_bytes, ending=ending
+        )
 
-
-def empty_table(table: str) -> list[Operation]:
-    """The operations after which a table exists and is empty."""
-    return [Put(table, 0, encode_document({})), Remove(table, 0)]
+    def _compact(self, budget: int) -> bool:
+        """Go on with the compaction; whether there is more to do. That it fails fails no write."""
+        try:
+            compacted = self._journal.compact(budget)
+        except StorageError as error:
+            self.compaction_error = error
+            self._compact_at = int(self.size * RETRY_RATIO)
+            return False
+        if compacted is None:
+            return True
+        self._history = compacted.history
+        self._unsynced = 0
+        self._compact_at = 0
+        self.compaction_error = None
+        return False
 
 
 def stored_id(doc_id: Any) -> DocID:

@@ -31,7 +31,8 @@ from .format.operations import (
     Remove,
     encode_document,
 )
-from .table_storage import JournalStorage, Sync, empty_table, stored_id
+from .format.snapshot import empty_table
+from .table_storage import JournalStorage, Sync, stored_id
 
 __all__ = ["JournalDB", "JournalStorage", "JournalTable", "Sync"]
 
@@ -145,15 +146,17 @@ class JournalTable(Table):
     def _chosen(
         self, cond: QueryLike | None, doc_ids: Iterable[int] | None
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
-        places = self._storage.places(self.name)
+        storage = self._storage
+        # Whoever iterates may write in between: both are of this moment.
+        places, source = storage.places(self.name), storage.source
         if doc_ids is not None:
             for doc_id in list(doc_ids):
                 place = places.get(stored_id(doc_id))
                 if place is not None:
-                    yield doc_id, self._storage.load(place)
+                    yield doc_id, storage.load(place, source)
             return
         for key, place in list(places.items()):
-            document = self._storage.load(place)
+            document = storage.load(place, source)
             if cond is None or cond(document):
                 yield self.document_id_class(key), document
 
@@ -240,11 +243,12 @@ class _Documents(Mapping[str, Mapping[str, Any]]):
 
     def __init__(self, storage: JournalStorage, table: str) -> None:
         self._storage = storage
-        # A copy of the places: documents removed meanwhile stay readable in the journal.
+        # Documents that are replaced or removed meanwhile stay readable where they were.
+        self._source = storage.source
         self._places = {str(doc_id): place for doc_id, place in storage.places(table).items()}
 
     def __getitem__(self, doc_id: str) -> Mapping[str, Any]:
-        return self._storage.load(self._places[doc_id])
+        return self._storage.load(self._places[doc_id], self._source)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

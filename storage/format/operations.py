@@ -11,7 +11,11 @@ code  array                            effect
 2     ``[2, table, doc_id]``           remove a document
 3     ``[3, table]``                   drop a table
 4     ``[4, epoch, timestamp]``        a writable activation of the store
+5     ``[5, more]``                    part of a snapshot; ``more`` when another one follows
 ====  ===============================  ===================================================
+
+A journal that was compacted (:data:`~.records.COMPACTED`) begins with a snapshot: records that all
+have the number of the last record they stand for, each with operation 5 first.
 
 Rows and documents stand in the payload as byte strings, so a replay learns where each one lies
 without decoding any. The codes are final.
@@ -26,9 +30,8 @@ import cbor2
 
 from ...actors.errors import StoreValidationError
 from .cbor_items import ARRAY, BYTES, UNSIGNED, head, item_end, read_head, read_unsigned
-from .rows import row_position
 
-APPEND_ROW, PUT, REMOVE, DROP_TABLE, ACTIVATE = range(5)
+APPEND_ROW, PUT, REMOVE, DROP_TABLE, ACTIVATE, RESTORE = range(6)
 
 _PAYLOAD = head(ARRAY, 3)
 _APPEND_ROW = head(ARRAY, 2) + head(UNSIGNED, APPEND_ROW)
@@ -86,7 +89,13 @@ class Activate(NamedTuple):
     timestamp: str
 
 
-Operation = AppendRow | Put | Remove | DropTable | Activate
+class Restore(NamedTuple):
+    """The record is part of a snapshot; ``more`` when another part follows it."""
+
+    more: bool
+
+
+Operation = AppendRow | Put | Remove | DropTable | Activate | Restore
 
 
 class Payload(NamedTuple):
@@ -234,41 +243,12 @@ def placed(payload: bytes, operations: Sequence[Operation]) -> Iterator[tuple[Op
                 yield operation, 0
 
 
-class TableIndex:
-    """Which documents exist and where they lie: all that is kept of a journal in memory.
-
-    A table exists from its first document on until it is dropped, also when it is empty.
-    """
-
-    __slots__ = ("tables",)
-
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[DocID, Location]] = {}
-
-    def apply(self, operations: Sequence[Operation], payload: bytes, offset: int) -> None:
-        """Apply one record whose payload lies at ``offset`` of the file."""
-        for operation, position in placed(payload, operations):
-            match operation:
-                case Put(table, doc_id, document):
-                    place = Location(offset + position, len(document))
-                    self.tables.setdefault(table, {})[doc_id] = place
-                case Remove(table, doc_id):
-                    self.tables.get(table, {}).pop(doc_id, None)
-                case DropTable(table):
-                    self.tables.pop(table, None)
-                case AppendRow(row):
-                    place = Location(offset + position, len(row))
-                    rows = self.tables.setdefault(EVENTS_TABLE, {})
-                    rows[row_position(row).sequence] = place
-                case Activate():
-                    pass
-
-
 _CODES: dict[type, Any] = {
     Put: lambda op: [PUT, op.table, op.doc_id, op.document],
     Remove: lambda op: [REMOVE, op.table, op.doc_id],
     DropTable: lambda op: [DROP_TABLE, op.table],
     Activate: lambda op: [ACTIVATE, op.epoch, op.timestamp],
+    Restore: lambda op: [RESTORE, op.more],
 }
 
 
@@ -284,5 +264,7 @@ def _decode(item: Any) -> Operation:
             return DropTable(table)
         case [4, int(epoch), str(timestamp)]:
             return Activate(epoch, timestamp)
+        case [5, bool(more)]:
+            return Restore(more)
         case _:
             raise StoreValidationError("store: unknown operation", field="operation")

@@ -24,6 +24,8 @@ from ...actors.errors import StoreCorruptError, StoreValidationError
 from .cbor_items import item_end
 
 FORMAT = "greenroom.journal.v1"
+COMPACTED = "greenroom.journal.v2"
+"""Format of a journal that begins with a snapshot; as long as the other, so that offsets agree."""
 PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 """Longest payload of one record; no longer one is written, and none is believed."""
 SCAN_READ_BYTES = 256 * 1024
@@ -42,11 +44,12 @@ Read = Callable[[int, int], bytes]
 
 
 class Header(NamedTuple):
-    """What a file is: its kind, whose it is, and where its records begin."""
+    """What a file is: its kind, whose it is, where its records begin, and their format."""
 
     kind: str
     name: str
     size: int
+    form: str = FORMAT
 
 
 class Record(NamedTuple):
@@ -77,10 +80,10 @@ class Corrupt(NamedTuple):
 Verdict = End | Torn | Corrupt
 
 
-def encode_header(kind: str, name: str) -> bytes:
+def encode_header(kind: str, name: str, form: str = FORMAT) -> bytes:
     """The first item of a file: ``[format, kind, name, crc32c of the three]``."""
-    facts = cbor2.dumps([FORMAT, kind, name])
-    return cbor2.dumps([FORMAT, kind, name, crc32c(facts)])
+    facts = cbor2.dumps([form, kind, name])
+    return cbor2.dumps([form, kind, name, crc32c(facts)])
 
 
 def decode_header(data: bytes) -> Header:
@@ -97,11 +100,11 @@ def decode_header(data: bytes) -> Header:
         raise StoreCorruptError("store: no readable header", offset=0) from error
     if not intact:
         raise StoreCorruptError("store: damaged header", offset=0)
-    if form != FORMAT:
+    if form not in (FORMAT, COMPACTED):
         raise StoreCorruptError(
             f"store: header of another format: {form!r}", offset=0, foreign=True
         )
-    return Header(kind, name, size)
+    return Header(kind, name, size, form)
 
 
 def encode_record(payload: bytes) -> bytes:

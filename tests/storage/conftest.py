@@ -126,6 +126,10 @@ class FaultyFileSystem(OsFileSystem):
         self.passed("remove", path)
         super().remove(path)
 
+    def rename(self, source: str, target: str) -> None:
+        self.passed("rename", source)
+        super().rename(source, target)
+
 
 class FaultyFile:
     """One file of it. A failing append leaves half of its bytes behind, as a full disk does."""

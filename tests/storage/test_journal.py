@@ -84,6 +84,26 @@ def test_every_cut_recovers_the_last_whole_record_and_goes_on(
         again.journal.close()
 
 
+@pytest.mark.parametrize("length", [0, 1, HEADER - 1, HEADER])
+def test_a_file_whose_header_never_reached_the_medium_is_begun_anew(
+    path: Path, length: int
+) -> None:
+    path.write_bytes(bytes(length))
+    opened = Opened(path)
+    assert opened.journal.report.torn_bytes == length
+    opened.journal.append([payload(1)])
+    opened.journal.close()
+    assert Opened(path).seen == [payload(1)]
+
+
+@pytest.mark.parametrize("found", [b"{}", bytes(HEADER + 1), bytes(3) + b"x"])
+def test_a_file_that_is_no_journal_is_left_alone(path: Path, found: bytes) -> None:
+    path.write_bytes(found)
+    with pytest.raises(StoreCorruptError):
+        Opened(path)
+    assert path.read_bytes() == found
+
+
 def test_damage_before_whole_records_is_refused_and_untouched(
     path: Path, sixty_four: list[int]
 ) -> None:

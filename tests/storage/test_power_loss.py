@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from greenroom.actors.testing.sim_files import SimFileSystem
 from greenroom.storage import segmented_journal
+from greenroom.storage.format import snapshot
 
 from .simulated import SESSIONS, Life, check, goes_on
 
@@ -23,6 +24,8 @@ def _small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmented_journal, "SEAL_BYTES", 3000)
     monkeypatch.setattr(segmented_journal, "SEAL_AT_END_BYTES", 1000)
     monkeypatch.setattr("greenroom.storage.materialiser.JOURNAL_BATCH_BYTES", 500)
+    monkeypatch.setattr(snapshot, "COMPACT_RECORDS", 8)
+    monkeypatch.setattr(snapshot, "COMPACT_AT_END_BYTES", 300)
 
 
 def lose_power(path: Path, hub: Any, event: Any, states: int, *, twice: bool) -> None:

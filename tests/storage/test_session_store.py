@@ -548,9 +548,9 @@ def test_only_what_is_in_the_file_leaves_memory(session: Session) -> None:
         rows.trim(materialised)
         assert rows.recent == left
     state.trim(0)
-    assert len(state._recent) == 3
+    assert state.recent == 3
     state.trim(state.end)
-    assert len(state._recent) == 0
+    assert state.recent == 0
 
 
 def test_appends_cost_the_same_in_a_history_of_any_length(

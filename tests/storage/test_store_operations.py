@@ -17,7 +17,7 @@ from greenroom.storage.format.operations import (
     Operation,
     Put,
     Remove,
-    TableIndex,
+    Restore,
     decode_document,
     decode_payload,
     encode_document,
@@ -25,6 +25,7 @@ from greenroom.storage.format.operations import (
     placed,
     row_places,
 )
+from greenroom.storage.format.table_index import TableIndex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ operations = (
     | st.builds(Remove, tables, ids)
     | st.builds(DropTable, tables)
     | st.builds(Activate, st.integers(1, 9), st.text(max_size=4))
+    | st.builds(Restore, st.booleans())
 )
 rows = st.binary(min_size=1, max_size=9).map(AppendRow)
 

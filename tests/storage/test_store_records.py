@@ -6,6 +6,8 @@ import pytest
 from greenroom.actors.errors import StoreCorruptError, StoreValidationError
 from greenroom.storage.format import records
 from greenroom.storage.format.records import (
+    COMPACTED,
+    FORMAT,
     FRAME_BYTES,
     Corrupt,
     End,
@@ -110,7 +112,9 @@ def test_a_record_is_one_cbor_item_of_fixed_width() -> None:
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_a_header_says_what_a_file_is(kind: str, name: str) -> None:
     header = encode_header(kind, name)
-    assert decode_header(header + b"rest") == (kind, name, len(header))
+    assert decode_header(header + b"rest") == (kind, name, len(header), FORMAT)
+    compacted = encode_header(kind, name, COMPACTED)
+    assert decode_header(compacted) == (kind, name, len(header), COMPACTED)
 
 
 @given(st.integers(0, 8 * len(encode_header("events", "sess-1")) - 1))
@@ -127,9 +131,8 @@ def test_what_is_no_header_is_refused(data: bytes) -> None:
         decode_header(data)
 
 
-def test_the_header_of_another_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(records, "FORMAT", "greenroom.journal.v2")
-        header = encode_header("events", "sess-1")
-    with pytest.raises(StoreCorruptError):
+def test_the_header_of_another_format_is_refused() -> None:
+    header = encode_header("events", "sess-1", "greenroom.journal.v3")
+    with pytest.raises(StoreCorruptError) as caught:
         decode_header(header)
+    assert caught.value.foreign
