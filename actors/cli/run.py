@@ -15,17 +15,11 @@ from ..manager.remote_stream import RemotePromptStream
 from ..model.event import AgentEvent, EventType, RawJSON
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..session.stream import PromptStream
+from .keys import ANSWERS
 from .rendering import Renderer, echo_json
 
 AnySession = Session | RemoteSession
 AnyStream = PromptStream | RemotePromptStream
-ANSWERS = {
-    "y": "allow-once",
-    "a": "allow-always",
-    "n": "reject-once",
-    "r": "reject-always",
-}
-"""Keys of the permission question."""
 
 
 def run_prompt(

@@ -79,6 +79,28 @@ def prompt(
 
 @greenroom.command()
 @SESSION_ARGUMENT
+@click.option(
+    "--last",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="How many stored events to show first.",
+)
+@HOME_OPTION
+@one_line
+def attach(session_id: str, last: int, home: Path | None) -> None:
+    """Type while a session works: prompt, steer, interrupt it, answer what it asks.
+
+    Lines of a pipe are sent one after the other; the command ends when all is done. Ctrl-C ends
+    the running turn, Ctrl-D leaves.
+    """
+    from .attach import attach as join
+
+    join(home=home, session_id=session_id, last=last)
+
+
+@greenroom.command()
+@SESSION_ARGUMENT
 @click.argument("text")
 @HOME_OPTION
 @JSON_OPTION

@@ -90,11 +90,7 @@ def start():
         specs = [
             name if isinstance(name, ChildSpec) else spec(name, restart=restart) for name in names
         ]
-        made.append(
-            Watched.start_acknowledged(
-                specs, strategy=strategy, limits=limits, timeout=10, **options
-            )
-        )
+        made.append(Watched.start_acknowledged(specs, strategy=strategy, limits=limits, **options))
         return made[-1]
 
     yield start_one
@@ -244,8 +240,12 @@ def test_terminate_restart_and_delete_child(start):
     supervisor.terminate_child("a")
     supervisor.delete_child("a")
     supervisor.terminate_child("t")
-    for call in (supervisor.terminate_child, supervisor.restart_child, supervisor.delete_child,
-                 supervisor.child):
+    for call in (
+        supervisor.terminate_child,
+        supervisor.restart_child,
+        supervisor.delete_child,
+        supervisor.child,
+    ):
         for unknown in ("a", "t"):
             with pytest.raises(ChildNotFoundError):
                 call(unknown)
@@ -283,9 +283,7 @@ def test_a_child_waits_for_its_backoff_and_can_be_ended_meanwhile(start):
 @pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
 def test_siblings_are_down_while_a_backoff_lasts(start, strategy):
     with VirtualClock() as clock:
-        supervisor = start(
-            "a", "b", strategy=strategy, limits=RestartLimits(9, 100, backoff_s=2.0)
-        )
+        supervisor = start("a", "b", strategy=strategy, limits=RestartLimits(9, 100, backoff_s=2.0))
         crash(supervisor, "a")
         assert supervisor.count_children().active == 0
         clock.advance(2)
@@ -371,9 +369,7 @@ def test_a_crashed_significant_transient_child_is_restarted(start):
 
 
 def test_a_stop_overtakes_the_work_of_a_child_and_a_kill_ends_a_deaf_one(clock, start):
-    supervisor = start(
-        spec("busy"), spec("deaf", Deaf, shutdown=3), spec("killed", shutdown=KILL)
-    )
+    supervisor = start(spec("busy"), spec("deaf", Deaf, shutdown=3), spec("killed", shutdown=KILL))
     release = Event()
     supervisor.child("busy").tell(release)
     settle()
