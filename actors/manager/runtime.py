@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+import gevent
 import pykka
 import zmq
 
 from ...storage.session_store import SessionStore
 from ...transport.agent.driver import ACPDriver
 from ...transport.agent.protocol import AgentDriver
+from ...transport.agent.tool_processes import ToolProcesses
 from ...transport.bus.control_call import Call, Verb
 from ...transport.bus.control_server import ControlServer
 from ...transport.bus.error_table import ErrorTable
@@ -36,6 +38,12 @@ from ..session.ports import SessionPorts, TurnEndNotifier
 from ..session.restart import restart_agent
 from ..session.startup import StartPlan
 from .options import ManagerOptions
+from .process_records import (
+    PROCESSES_FILE,
+    JournalProcessStore,
+    end_processes,
+    left_behind,
+)
 from .registry import Registry
 from .world import World
 
@@ -75,8 +83,19 @@ class Runtime:
             self.publisher = world.publisher(options, self.home)
             self.publisher.open()
             undo.callback(self.publisher.close)
-            self.driver: AgentDriver = options.driver or ACPDriver()
+            self.driver: AgentDriver = options.driver or self._own_driver(undo)
             self._undo = undo.pop_all()
+
+    def _own_driver(self, undo: contextlib.ExitStack) -> ACPDriver:
+        """A driver whose processes are known to the next runtime of this home too."""
+        store = JournalProcessStore(self.options.home / PROCESSES_FILE)
+        undo.callback(store.close)
+        processes = ToolProcesses(store)
+        left = left_behind(processes, store, self.logger)
+        if left:
+            ending = gevent.spawn(end_processes, processes, left, self.logger)
+            undo.callback(ending.kill)
+        return ACPDriver(process_registry=processes)
 
     def serve(
         self,

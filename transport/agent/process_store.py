@@ -73,6 +73,11 @@ class MemoryProcessStore:
         self._records: dict[str, ProcessRecord] = {}
         self._ended: dict[str, None] = {}
 
+    @property
+    def count(self) -> int:
+        """How many records are kept."""
+        return len(self._records)
+
     def upsert(self, record: ProcessRecord) -> None:
         """Keep a record."""
         self._records[record.id] = record
