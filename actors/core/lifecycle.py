@@ -129,7 +129,8 @@ def agent_exited(state: SessionState, input: AgentExited, now: datetime) -> Step
         if state.turn is not None and not exited.error:
             text = "process exited during active prompt"
             cause = StopCause.PROCESS_EXITED
-            exited = replace(exited, error=text, failure=failure(FailureKind.PROCESS_EXIT, text))
+            told = exited.failure or failure(FailureKind.PROCESS_EXIT, text)
+            exited = replace(exited, error=text, failure=told)
         state = replace(state, stop_cause=cause)
     state, stopping = enter_stopping(replace(state, exit=exited), now)
     if state.turn is not None:

@@ -9,8 +9,8 @@ from ..core.inputs import ClearRequested, StopRequested
 from ..errors import SessionNotActiveError, StorageError
 from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, State, StopCause
+from ..session.agent_start import StartPlan
 from ..session.live import LiveSession
-from ..session.startup import StartPlan
 from .lifecycle import LifecycleVerbs
 from .runtime import META_FILE, answer
 

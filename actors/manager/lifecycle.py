@@ -29,8 +29,9 @@ from ..model.session import (
     StopCause,
     StopReason,
 )
+from ..session.agent_start import StartPlan
 from ..session.live import LiveSession
-from ..session.startup import Launch, StartPlan, start_session
+from ..session.startup import Launch, start_session
 from .repairing import RepairVerbs
 from .runtime import answer
 from .workspaces import Workspace

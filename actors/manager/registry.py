@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from ..errors import SessionNotActiveError
 from ..runtime.future import GreenFuture
@@ -15,6 +15,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._sessions: dict[str, LiveSession] = {}
+        self._ending: dict[str, LiveSession] = {}
         self._pending: dict[str, GreenFuture[None]] = {}
         self._exclusive: dict[str, GreenFuture[None]] = {}
         self._readers: dict[str, int] = {}
@@ -26,7 +27,12 @@ class Registry:
         :param exclusive: the stored session is about to be replaced: who begins to read it waits.
         :raises SessionNotActiveError: the id is live, or another start of it is under way.
         """
-        for where, what in ((self._sessions, "active"), (self._pending, "starting")):
+        places: tuple[tuple[Container[str], str], ...] = (
+            (self._sessions, "active"),
+            (self._pending, "starting"),
+            (self._ending, "stopping"),
+        )
+        for where, what in places:
             if session_id in where:
                 raise SessionNotActiveError(
                     f'session "{session_id}" is already {what}', session_id=session_id, state=what
@@ -39,7 +45,8 @@ class Registry:
         """The start succeeded: the session is visible from here on."""
         self._sessions[live.id] = live
         self.release(live.id)
-        live.retired.add_done_callback(lambda _: self._remove(live))
+        live.left.add_done_callback(lambda _: self._remove(live))
+        live.retired.add_done_callback(lambda _: self._forget(live))
 
     def release(self, session_id: str) -> None:
         """The start is over, one way or the other."""
@@ -51,6 +58,14 @@ class Registry:
     def get(self, session_id: str) -> LiveSession | None:
         """The live session of an id."""
         return self._sessions.get(session_id)
+
+    def ending(self, session_id: str) -> LiveSession | None:
+        """The incarnation of an id whose end is not complete, though nobody finds it any more."""
+        return self._ending.get(session_id)
+
+    def all_ending(self) -> list[LiveSession]:
+        """All of those."""
+        return list(self._ending.values())
 
     def pending(self, session_id: str) -> GreenFuture[None] | None:
         """Set when the start that is under way is over; ``None`` when there is none."""
@@ -95,3 +110,10 @@ class Registry:
     def _remove(self, live: LiveSession) -> None:
         if self._sessions.get(live.id) is live:
             del self._sessions[live.id]
+            if not live.retired.done:
+                self._ending[live.id] = live
+
+    def _forget(self, live: LiveSession) -> None:
+        self._remove(live)
+        if self._ending.get(live.id) is live:
+            del self._ending[live.id]

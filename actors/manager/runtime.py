@@ -30,13 +30,14 @@ from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, StopCause
 from ..runtime.future import GreenFuture
 from ..runtime.hub import Hub
+from ..session.agent_start import StartPlan
+from ..session.crash_bundles import CRASH_BUNDLE_DIRECTORY, CrashBundles
 from ..session.hook_runner import HookRunner
 from ..session.live import LiveSession
 from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
 from ..session.ports import SessionPorts, TurnEndNotifier
 from ..session.restart import restart_agent
-from ..session.startup import StartPlan
 from .options import ManagerOptions
 from .process_records import (
     PROCESSES_FILE,
@@ -84,6 +85,14 @@ class Runtime:
             self.publisher.open()
             undo.callback(self.publisher.close)
             self.driver: AgentDriver = options.driver or self._own_driver(undo)
+            self.bundles = CrashBundles(
+                options.home / CRASH_BUNDLE_DIRECTORY,
+                world.documents,
+                self.off_hub,
+                self.redactor,
+                self.clock.now,
+                self.logger,
+            )
             self._undo = undo.pop_all()
 
     def _own_driver(self, undo: contextlib.ExitStack) -> ACPDriver:
@@ -167,6 +176,7 @@ class Runtime:
             redactor=self.redactor,
             notices=Notices(self.options.notifier, self.logger),
             restart=partial(restart_agent, plan),
+            bundles=self.bundles,
             hooks=self.hook_runner(),
             hook_timeout=self.options.hook_timeout,
             augment=self.options.prompt_input_augmenter,

@@ -129,7 +129,11 @@ class AgentCalls:
         )
         try:
             while batch := events.take():
-                messages.take(batch)
+                messages.take(
+                    self._ports.bundles.attach_to_events(
+                        batch, self._live.state.meta, self._ports.process
+                    )
+                )
             messages.end()
         finally:
             reports.close()

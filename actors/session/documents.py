@@ -9,8 +9,13 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from ...storage.atomic_file import write_atomically
 from ...storage.meta import read_meta, write_meta
+from ..core.crash_bundle import CRASH_BUNDLE_MODE
+from ..errors import StorageError
 from ..model.session import SessionMeta
+
+PRIVATE = 0o700
 
 
 class Documents(Protocol):
@@ -21,6 +26,12 @@ class Documents(Protocol):
 
     def write_meta(self, path: Path, meta: SessionMeta) -> None:
         """Replace the document at ``path``, durably and as a whole."""
+
+    def write_bundle(self, path: Path, data: bytes) -> None:
+        """Keep a crash bundle, for its owner's eyes; raises ``StorageError``."""
+
+    def read_bundle(self, path: Path) -> bytes:
+        """A crash bundle; raises ``StorageError``."""
 
     def is_directory(self, path: Path) -> bool:
         """Whether a session has a directory."""
@@ -39,6 +50,21 @@ class OsDocuments:
     def write_meta(self, path: Path, meta: SessionMeta) -> None:
         """See :meth:`Documents.write_meta`."""
         write_meta(path, meta)
+
+    def write_bundle(self, path: Path, data: bytes) -> None:
+        """See :meth:`Documents.write_bundle`."""
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.parent.chmod(PRIVATE)
+            path.parent.chmod(PRIVATE)
+        write_atomically(path, data, mode=CRASH_BUNDLE_MODE)
+
+    def read_bundle(self, path: Path) -> bytes:
+        """See :meth:`Documents.read_bundle`."""
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"read {path}: {error.strerror}", path=str(path)) from error
 
     def is_directory(self, path: Path) -> bool:
         """See :meth:`Documents.is_directory`."""

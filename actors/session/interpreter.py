@@ -19,18 +19,20 @@ from ...transport.agent.context import CallContext
 from ..core import effects as fx
 from ..core import inputs
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE
+from ..core.hooking import session_payload
 from ..core.redaction import redact_agent_event, redact_meta
 from ..core.turn import as_session_error
 from ..core.watching import SUPERVISION_TIMER
 from ..errors import OperationUnavailableError, SessionError
 from ..model.event import AgentEvent
-from ..model.hooks import HookPayload
+from ..model.hooks import HookEvent, HookPayload
 from ..model.records import HookRunRecord
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..model.turn import SendPromptResult
 from ..runtime.clock import TimerHandle
 from ..runtime.mailbox import Lane
 from .agent_calls import AgentCalls
+from .agent_start import tell_agent
 from .finalizer import finalize
 from .hook_runner import within
 from .live import LiveSession
@@ -182,7 +184,7 @@ class Interpreter:
             case fx.Finalize():
                 gevent.spawn(self._finalize, effect, error)
             case fx.Retire():
-                self._live.retire()
+                self._retire()
             case _:
                 raise AssertionError(f"{type(effect).__name__} is not an ordered effect")
 
@@ -302,6 +304,10 @@ class Interpreter:
             timer.cancel()
 
     def _finalize(self, effect: fx.Finalize, error: SessionError | None) -> None:
+        process = self._ports.process
+        if effect.crash:
+            tell_agent(self._live, HookEvent.AGENT_CRASHED, process, effect.crash)
+        tell_agent(self._live, HookEvent.AGENT_STOPPED, process, effect.crash)
         errors = finalize(self._ports, redact_meta(effect.meta, self._ports.redactor))
         if error is not None:
             errors.insert(0, error)
@@ -309,6 +315,22 @@ class Interpreter:
             timer.cancel()
         self._timers.clear()
         self._tell(inputs.Finalized(tuple(errors)), Lane.CONTROL)
+
+    def _retire(self) -> None:
+        """Nobody finds the session any more; once its last hook has answered it is over."""
+        self._live.leave()
+        if not self._ports.hooks.hears(HookEvent.SESSION_POST_STOP):
+            self._live.retire()
+            return
+        gevent.spawn(self._post_stop)
+
+    def _post_stop(self) -> None:
+        state = self._live.state
+        now = self._ports.clock.now()
+        self._ports.hooks.dispatch(
+            session_payload(HookEvent.SESSION_POST_STOP, state.meta, state.workspace, now)
+        )
+        self._live.retire()
 
     def _tear_down(self) -> None:
         process = self._ports.process

@@ -38,7 +38,10 @@ class LiveSession:
         self.state = state
         self.ports = ports
         self.asks = Asks()
+        self.left: GreenFuture[None] = GreenFuture()
+        """Set when nobody finds the session any more (01 10.1 step 12)."""
         self.retired: GreenFuture[None] = GreenFuture()
+        """Set when everything about the incarnation is over (step 18)."""
         self.ref: GreenRef[Any] | None = None
         self.drained: Callable[[], GreenFuture[None]] = _at_once
         """A future that is set once every submitted row is settled; the interpreter's."""
@@ -109,8 +112,14 @@ class LiveSession:
             self._waiting.append((holds, future))
         return future
 
+    def leave(self) -> None:
+        """The session ends: it is not found by its id any more."""
+        if not self.left.done:
+            self.left.set(None)
+
     def retire(self) -> None:
         """The incarnation is over; called by its last effect or by its crash."""
+        self.leave()
         if not self.retired.done:
             self.retired.set(None)
             self.ports.notices.stopped(self.handle)

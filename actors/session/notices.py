@@ -53,16 +53,22 @@ class Notices:
         self._waiting: deque[Callable[[], object]] = deque()
         self._running = False
         self._lost = 0
+        self._created = False
+        self._over = False
 
     def created(self, session: Any) -> None:
-        """The session is active."""
+        """The session is active; one that is over already is told of right behind."""
+        self._created = True
         if self._notifier is not None:
             notifier = self._notifier
             self._put(lambda: notifier.on_session_created(session))
+        if self._over:
+            self.stopped(session)
 
     def stopped(self, session: Any) -> None:
-        """The incarnation is over."""
-        if self._notifier is not None:
+        """The incarnation is over; of one that never became active nobody is told."""
+        self._over = True
+        if self._notifier is not None and self._created:
             notifier = self._notifier
             self._put(lambda: notifier.on_session_stopped(session))
 

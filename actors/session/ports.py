@@ -11,6 +11,7 @@ from ...storage.session_store import SessionStore
 from ...transport.agent.protocol import AgentDriver, AgentProcess
 from ..core.redaction import Redactor
 from ..runtime.clock import Clock, Timers
+from .crash_bundles import CrashBundles
 from .hook_runner import HookRunner
 from .meta_writer import MetaWriter
 from .notices import Notices
@@ -44,6 +45,7 @@ class SessionPorts:
     notices: Notices
     restart: Callable[[LiveSession], None]
     """Starts the agent again and tells the session what came of it."""
+    bundles: CrashBundles
     hooks: HookRunner
     hook_timeout: float
     augment: Augmenter | None

@@ -7,11 +7,18 @@ from dataclasses import replace
 from ...transport.acp.failures import is_load_session_resource_missing
 from ...transport.agent.context import CallContext
 from ...transport.agent.protocol import AgentProcess
-from ..core.inputs import AgentStarted, AgentStartFailed
+from ..core.inputs import AgentStartFailed
 from ..errors import AgentDoesNotSupportSessionError, error_is
 from ..model.settings import LIFECYCLE_TIMEOUT
+from .agent_start import (
+    StartPlan,
+    failure_of,
+    launch_agent,
+    started,
+    tell_spawned,
+    watch_exit,
+)
 from .live import LiveSession
-from .startup import StartPlan, failure_of, start_opts, watch_exit
 
 
 def restart_agent(plan: StartPlan, live: LiveSession) -> None:
@@ -24,29 +31,24 @@ def restart_agent(plan: StartPlan, live: LiveSession) -> None:
     try:
         process = _start_or_open_afresh(live, replace(plan, meta=meta))
     except Exception as error:
-        live.tell(AgentStartFailed(0, failure_of(error)))
+        failure = live.ports.bundles.attach(
+            failure_of(error), live.state.meta, None, error=str(error)
+        )
+        live.tell(AgentStartFailed(0, failure))
         return
     if live.state.finalizing:
         live.ports.driver.stop(CallContext.after(2 * LIFECYCLE_TIMEOUT), process)
         return
     live.ports.process = process
-    live.tell(
-        AgentStarted(
-            0,
-            process.session_id,
-            process.caps_snapshot(),
-            process.pid,
-            process.started_at,
-            bool(meta.acp_session_id),
-        )
-    )
+    live.tell(started(process, 0, bool(meta.acp_session_id)))
+    tell_spawned(live, process)
     watch_exit(live, process)
 
 
 def _start_or_open_afresh(live: LiveSession, plan: StartPlan) -> AgentProcess:
-    driver, context = live.ports.driver, CallContext.after(None)
+    context = CallContext.after(None)
     try:
-        return driver.start(context, start_opts(plan))
+        return launch_agent(context, live, plan)
     except Exception as error:
         lost = is_load_session_resource_missing(error)
         if not plan.meta.acp_session_id or not (
@@ -56,6 +58,5 @@ def _start_or_open_afresh(live: LiveSession, plan: StartPlan) -> AgentProcess:
     live.ports.logger.info(
         'session.resume.load_session_missing_fallback session_id="%s"', plan.meta.id
     )
-    return driver.start(
-        context, start_opts(replace(plan, meta=replace(plan.meta, acp_session_id="")))
-    )
+    afresh = replace(plan, meta=replace(plan.meta, acp_session_id=""))
+    return launch_agent(context, live, afresh)

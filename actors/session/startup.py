@@ -19,63 +19,35 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-
-import gevent
 
 from ...storage.home import HomeStore
 from ...storage.readonly import SessionReader
 from ...storage.session_records import forgotten
 from ...storage.session_store import SessionStore, StateOp
-from ...transport.acp.failures import classified_failure, failure_from_error, make_failure
 from ...transport.agent.context import CallContext
-from ...transport.agent.protocol import AgentProcess, StartOpts
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE, load
 from ..core.clear import fenced_queue
-from ..core.inputs import AgentEventsArrived, AgentExited, AgentStarted, AgentStartFailed
+from ..core.inputs import AgentStartFailed
 from ..core.state import SessionState
-from ..errors import AgentExitedError, AgentNotAvailableError, CallerError
-from ..model.agent import AgentDef, PermissionMode
-from ..model.failure import FailureKind, SessionFailure
+from ..errors import AgentNotAvailableError, CallerError, HookFailedError
 from ..model.restart import RestartPolicy
-from ..model.session import SessionMeta
 from ..model.settings import (
     LIFECYCLE_TIMEOUT,
-    SessionBusyInputConfig,
-    SessionSupervisionConfig,
 )
 from ..runtime.future import GreenFuture
-from ..runtime.mailbox import Lane
 from .actor import start_actor
+from .agent_start import (
+    StartPlan,
+    failure_of,
+    launch_agent,
+    started,
+    tell_spawned,
+    watch_exit,
+)
 from .documents import Documents, OsDocuments
 from .live import LiveSession
 from .ports import SessionPorts
-
-STDERR_IN_EVENT_BYTES_MAX = 32 * 1024
-"""How much of the agent's stderr an exit row carries (01 10.1 step 3)."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartPlan:
-    """What is started.
-
-    :param meta: the record in state ``starting``.
-    :param id_seed: what the incarnation makes its ids of.
-    :param resumed: the meta a failed resume goes back to; ``None`` for a new session.
-    :param clears: whether it begins with an empty conversation (01 13).
-    """
-
-    meta: SessionMeta
-    workspace: str
-    agent: AgentDef
-    directory: Path
-    busy_input: SessionBusyInputConfig
-    supervision: SessionSupervisionConfig
-    id_seed: str
-    resumed: SessionMeta | None = None
-    clears: bool = False
-
 
 PortsFactory = Callable[[StartPlan, SessionStore], SessionPorts]
 
@@ -206,20 +178,28 @@ def start_agent(launch: Launch) -> None:
     """
     live, plan = _live(launch), launch.plan
     try:
-        live.ports.process = live.ports.driver.start(launch.context, start_opts(plan))
+        live.ports.process = launch_agent(launch.context, live, plan)
     except AgentNotAvailableError as error:
         hint = f"; install it with `{plan.agent.install_hint}`" if plan.agent.install_hint else ""
         raise AgentNotAvailableError(f"{error}{hint}", agent_name=plan.agent.name) from error
+    except HookFailedError as error:
+        _record_failure(launch, error)
+        raise
     except CallerError:
         raise
     except Exception as error:
-        restore = None if plan.resumed is None else replace(plan.resumed, updated_at=_now(live))
-        failure = failure_of(error)
-        live.ask(lambda ask: AgentStartFailed(ask, failure, restore)).get(
-            timeout=3 * LIFECYCLE_TIMEOUT
-        )
-        launch.finalized = True
+        _record_failure(launch, error)
         raise
+
+
+def _record_failure(launch: Launch, error: Exception) -> None:
+    live, plan = _live(launch), launch.plan
+    restore = None if plan.resumed is None else replace(plan.resumed, updated_at=_now(live))
+    failure = live.ports.bundles.attach(
+        failure_of(error), live.state.meta, live.ports.process, error=str(error)
+    )
+    live.ask(lambda ask: AgentStartFailed(ask, failure, restore)).get(timeout=3 * LIFECYCLE_TIMEOUT)
+    launch.finalized = True
 
 
 def stop_agent(launch: Launch) -> None:
@@ -235,35 +215,10 @@ def activate(launch: Launch) -> None:
     process = live.ports.process
     assert process is not None
     restored = bool(launch.plan.meta.acp_session_id)
-    live.ask(
-        lambda ask: AgentStarted(
-            ask,
-            process.session_id,
-            process.caps_snapshot(),
-            process.pid,
-            process.started_at,
-            restored,
-        )
-    ).get(timeout=LIFECYCLE_TIMEOUT)
+    live.ask(lambda ask: started(process, ask, restored)).get(timeout=LIFECYCLE_TIMEOUT)
     live.ports.meta_writer.flush().get(timeout=LIFECYCLE_TIMEOUT)
+    tell_spawned(live, process)
     watch_exit(live, process)
-
-
-def watch_exit(live: LiveSession, process: AgentProcess) -> None:
-    """From here on the session hears of facts outside a turn, and of the end of its agent."""
-    process.on_event = lambda events: live.tell(AgentEventsArrived("", events), Lane.EXEMPT)
-    process.done.rawlink(lambda _: gevent.spawn(_exited, live, process))
-
-
-def _exited(live: LiveSession, process: AgentProcess) -> None:
-    error = process.wait()
-    if error is None:
-        live.tell(AgentExited(), Lane.EXEMPT)
-        return
-    stderr = error.stderr if isinstance(error, AgentExitedError) else process.stderr()
-    failure = make_failure(FailureKind.PROCESS_EXIT, "agent exited", error)
-    tail = stderr[-STDERR_IN_EVENT_BYTES_MAX:]
-    live.tell(AgentExited(str(error), failure, tail), Lane.EXEMPT)
 
 
 def _initial_state(plan: StartPlan, store: SessionStore, ports: SessionPorts) -> SessionState:
@@ -287,34 +242,6 @@ def _stored_queue(
     generation = store.state_document(GENERATION_TABLE, GENERATION_KEY) or {}
     documents = store.state_documents(QUEUE_TABLE).values()
     return documents, int(generation.get("input_generation", 0))
-
-
-def start_opts(plan: StartPlan) -> StartOpts:
-    """What the driver is told (01 7.11)."""
-    mode = plan.meta.effective_permissions or PermissionMode.APPROVE_READS
-    return StartOpts(
-        agent_name=plan.agent.name,
-        command=plan.agent.command,
-        cwd=plan.workspace,
-        env=(
-            *plan.agent.env,
-            ("GREENROOM_SESSION_ID", plan.meta.id),
-            ("GREENROOM_AGENT", plan.agent.name),
-        ),
-        permissions=PermissionMode(mode),
-        preferred_model=plan.meta.model,
-        resume_session_id=plan.meta.acp_session_id,
-        session_id=plan.meta.id,
-    )
-
-
-def failure_of(error: Exception) -> SessionFailure:
-    """The typed failure of a start (01 7.13)."""
-    known = classified_failure(error)
-    if known is not None:
-        return known
-    kind = failure_from_error(error, FailureKind.STARTUP)
-    return make_failure(kind, "agent runtime startup failed", error)
 
 
 def _live(launch: Launch) -> LiveSession:
