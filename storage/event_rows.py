@@ -17,7 +17,7 @@ from ..actors.errors import StoreValidationError
 from ..actors.model.event import SessionEvent
 from ..actors.model.query import HEAD, EventQuery, TurnHistory
 from .event_files import EventFiles, OpenedPart, SealedPart
-from .format.operations import row_places
+from .format.operations import appended_places, row_places
 from .format.records import FRAME_BYTES
 from .format.row_index import KNOWN_TYPES, RowIndex, RowKey, row_key
 from .format.rows import decode_row, row_position
@@ -140,19 +140,19 @@ class EventRows:
     def commit(
         self, epoch: int, payload: bytes, rows: Sequence[bytes], keys: Sequence[RowKey]
     ) -> None:
-        """Take in one record that the log has committed and the files will get."""
+        """Take in one record that the log has committed and the files will get.
+
+        :param rows: what the last operations of ``payload`` append.
+        """
         self._index.note_epoch(epoch)
         offset = self.end + FRAME_BYTES
-        position = 0
+        first = self.committed + 1
         if not self._recent:
-            self._oldest = self.committed + 1
-        add, sequence = self._index.add, self.committed
-        for row, key in zip(rows, keys, strict=True):
-            position = payload.index(row, position)
-            sequence += 1
-            self._recent[sequence] = row
-            add(offset + position, len(row), key)
-            position += len(row)
+            self._oldest = first
+        self._recent.update(zip(range(first, first + len(rows)), rows, strict=True))
+        sizes = [len(row) for row in rows]
+        places = [offset + place for place in appended_places(payload, sizes)]
+        self._index.extend_with(places, sizes, keys)
         self.end = offset + len(payload)
         # Last: who asks for the index of a part looks at it first.
         self.number += 1

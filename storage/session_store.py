@@ -160,7 +160,7 @@ class SessionStore:
         """
         if self._closing or self._closed:
             raise self._closed_error("record")
-        stored = self._encode(events, agent_name)
+        stored, keys = self._encode(events, agent_name)
         rows = [row.row for row in stored]
         operations = state_operations(state_ops)
         events_payload = self._events_payload(rows)
@@ -172,7 +172,6 @@ class SessionStore:
             parts.append(Part(self._events_stream, events_payload))
         if state_payload is not None:
             parts.append(Part(self._state_stream, state_payload))
-        keys = [RowKey(event.type, event.turn_id, agent_name) for event in events]
         entry = _InFlight(self._lane, rows, keys, events_payload, state_payload, operations, done)
         # First the assignments, then the queue: what becomes of it may be told at once.
         before = self._assigned()
@@ -241,17 +240,19 @@ class SessionStore:
         self._rows.trim(self._events_stream.materialised)
         self._state.trim(self._state_stream.materialised)
 
-    def _encode(self, events: Sequence[AgentEvent], agent_name: str) -> list[StoredRow]:
-        stored = []
+    def _encode(
+        self, events: Sequence[AgentEvent], agent_name: str
+    ) -> tuple[list[StoredRow], list[RowKey]]:
+        stored: list[StoredRow] = []
+        keys: list[RowKey] = []
         sequence, epoch = self._sequence, self._epoch
         encode, new_id = self._encoder.encode, self._new_event_id
-        checked: tuple[str, str] | None = None
+        key: RowKey | None = None
         for event in events:
-            facts = event.turn_id, event.type
-            if facts != checked:
-                if not (event.turn_id.strip() and event.type.strip() and agent_name.strip()):
+            if key is None or event.type != key.type or event.turn_id != key.turn_id:
+                key = RowKey(event.type, event.turn_id, agent_name)
+                if not all(value.strip() for value in key):
                     raise _missing(event, agent_name)
-                checked = facts
             timestamp = event.timestamp
             if timestamp is NO_TIME or timestamp == NO_TIME:
                 timestamp = self._now()
@@ -259,7 +260,8 @@ class SessionStore:
             row_id = new_id()
             row = encode(sequence, row_id, agent_name, timestamp, event)
             stored.append(StoredRow(sequence, epoch, row_id, row, event))
-        return stored
+            keys.append(key)
+        return stored, keys
 
     def _events_payload(self, rows: Sequence[bytes]) -> bytes | None:
         items = [append_item(row) for row in rows]

@@ -25,7 +25,9 @@ ACTIVITY_DETAIL_CHARS_MAX = 512
 PROGRESS_TEXT = "Still working..."
 UNHEALTHY_TEXT = "Runtime health check failed; prompt may be stalled."
 
-TOOL_TYPES = frozenset({EventType.TOOL_CALL.value, EventType.TOOL_RESULT.value})
+TOOL_CALL = EventType.TOOL_CALL.value
+TOOL_RESULT = EventType.TOOL_RESULT.value
+TOOL_TYPES = frozenset({TOOL_CALL, TOOL_RESULT})
 RUNTIME_TYPES = frozenset({EventType.RUNTIME_PROGRESS.value, EventType.RUNTIME_WARNING.value})
 """Our own events: they never count as activity."""
 TOOL_DETAIL = ("title", "text", "tool_call_id")
@@ -157,13 +159,14 @@ def seen(state: Supervision, events: Iterable[AgentEvent]) -> dict[str, Any]:
     tool, call_id = state.current_tool, state.tool_call_id
     last: AgentEvent | None = None
     for event in events:
-        if event.type in RUNTIME_TYPES:
+        kind = event.type
+        if kind in RUNTIME_TYPES:
             continue
         last = event
-        if event.type == EventType.TOOL_CALL:
+        if kind == TOOL_CALL:
             kept = tool if event.tool_call_id == call_id else ""
             tool, call_id = event.title or event.resource or kept, event.tool_call_id
-        elif event.type == EventType.TOOL_RESULT:
+        elif kind == TOOL_RESULT:
             tool = call_id = ""
     if last is not None:
         fields = TOOL_DETAIL if last.type in TOOL_TYPES else OTHER_DETAIL

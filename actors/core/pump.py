@@ -6,13 +6,13 @@ boundary at which a staged steering text goes to the agent (02 9).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 
-from ..model.event import NO_TIME, AgentEvent, EventType
+from ..model.event import NO_TIME, TERMINAL_TYPES, AgentEvent, EventType
 from ..model.failure import FailureKind
 from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
@@ -35,6 +35,10 @@ DURABLE_TYPES = frozenset(
     }
 )
 """Class F rows (03 13); a decided permission is one too."""
+ERROR = EventType.ERROR.value
+TOOL_RESULT = EventType.TOOL_RESULT.value
+PERMISSION = EventType.PERMISSION.value
+EVER_DURABLE = DURABLE_TYPES | {PERMISSION}
 
 
 def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime) -> Step:
@@ -46,11 +50,9 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
         return state, (Report("debug", f"{len(input.events)} events of no open turn dropped"),)
     state, effects = _watched(state, input, now)
     events: list[AgentEvent] = []
-    boundary = False
     for event in input.events:
         events.append(_normalised(event, turn.turn_id, state, now))
-        boundary = boundary or event.type == EventType.TOOL_RESULT
-        if event.is_terminal:
+        if event.type in TERMINAL_TYPES:
             turn = replace(state.turn or turn, terminal=event.type, phase=TurnPhase.ENDING)
             state = replace(state, dying=_fatal_detail(event))
             break
@@ -60,7 +62,7 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
     if turn.terminal:
         state, told = terminated(state, turn, now)
         effects.extend(told)
-    elif boundary:
+    elif any(event.type == TOOL_RESULT for event in events):
         state, steering = _steer_at_boundary(state, turn, now)
         effects.extend(steering)
     return state, tuple(effects)
@@ -73,7 +75,7 @@ def _watched(
     state, effects = watching.observe(state, input.events, now, input.at_s)
     told = list(effects)
     for event in input.events:
-        if event.type == EventType.ERROR:
+        if event.type == ERROR:
             state, warned = watching.before_error(state, event, now, input.at_s)
             told.extend(warned)
     return state, told
@@ -114,8 +116,10 @@ def _fatal_detail(event: AgentEvent) -> str:
     return event.error or "agent runtime became unavailable during prompt"
 
 
-def _commits(events: Iterable[AgentEvent]) -> list[Commit]:
+def _commits(events: Sequence[AgentEvent]) -> list[Commit]:
     """One commit per run of rows of the same durability, in order."""
+    if {event.type for event in events}.isdisjoint(EVER_DURABLE):
+        return [Commit(tuple(events))] if events else []
     runs: list[tuple[bool, list[AgentEvent]]] = []
     for event in events:
         durable = event.type in DURABLE_TYPES or _is_decided(event)
@@ -128,20 +132,21 @@ def _commits(events: Iterable[AgentEvent]) -> list[Commit]:
 def _markers(events: Iterable[AgentEvent], turn: Turn, now: datetime) -> list[Commit]:
     """What an ``error`` leaves in the transcript, right behind it (02 13)."""
     cancelled = turn.cancel_requested
-    notes = (marker_for(event, now, turn_cancelled=cancelled) for event in events)
+    errors = [event for event in events if event.type == ERROR]
+    notes = (marker_for(event, now, turn_cancelled=cancelled) for event in errors)
     return [Commit((note,), deliver=False) for note in notes if note is not None]
 
 
 def _owing(commits: list[Commit], settled: tuple[Reply, ...]) -> list[Commit]:
     """The last of the decisions' rows brings the answers of those who decided."""
-    decided = [i for i, commit in enumerate(commits) if any(map(_is_decided, commit.events))]
     if settled:
+        decided = [i for i, commit in enumerate(commits) if any(map(_is_decided, commit.events))]
         commits[decided[-1]] = replace(commits[decided[-1]], owed=settled)
     return commits
 
 
 def _is_decided(event: AgentEvent) -> bool:
-    return event.type == EventType.PERMISSION and bool(event.decision)
+    return event.type == PERMISSION and bool(event.decision)
 
 
 def _facts_arrived(state: SessionState, events: Iterable[AgentEvent], now: datetime) -> Step:

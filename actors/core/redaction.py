@@ -10,7 +10,8 @@ event           ``TEXT_FIELDS``, the failure, ``SYNTHETIC_FIELDS``, the texts of
 white space     alone is nothing to hide: it is kept byte for byte
 ==============  ==============================================================================
 
-What had nothing to hide is returned as the same object.
+What had nothing to hide is returned as the same object. The raw JSON of a chunk of text is not
+stored: it is looked at when somebody asks for it, with the secrets known when it came.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from ..model.event import AgentEvent, RawJSON
+from ..model.event import TEXT_CHUNK_TYPES, AgentEvent, RawJSON
 from ..model.failure import SessionFailure, bound_text
 from ..model.session import SessionMeta
 from .secret_text import CLAIM_PREFIX, MARK, STEMS, hide_values, is_secret_name
@@ -63,10 +64,11 @@ class Redactor:
     secret registered twice is counted, not repeated.
     """
 
-    __slots__ = ("_counts", "_needles", "_secrets")
+    __slots__ = ("_counts", "_needles", "_redact_as_of_now", "_secrets")
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._redact_as_of_now: Callable[[RawJSON], bytes] | None = None
         self._secrets: tuple[str, ...] = ()
         self._needles: tuple[bytes, ...] = ()
 
@@ -144,7 +146,20 @@ class Redactor:
         # Half of a surrogate pair may be escaped in JSON text, but has no bytes of its own.
         return RawJSON(text.encode("utf-8", "replace"))
 
+    def redact_later(self, raw: RawJSON) -> RawJSON:
+        """As :meth:`redact_raw`, when somebody looks; by the secrets known now."""
+        redact = self._redact_as_of_now
+        if redact is None:
+            frozen = Redactor()
+            frozen._secrets, frozen._needles = self._secrets, self._needles
+            redact = self._redact_as_of_now = frozen._redacted_data
+        return RawJSON(None, redact, raw)
+
+    def _redacted_data(self, raw: RawJSON) -> bytes:
+        return self.redact_raw(raw).data
+
     def _order(self) -> None:
+        self._redact_as_of_now = None
         self._secrets = tuple(sorted(self._counts, key=lambda s: (-len(s), s)))
         self._needles = tuple(
             msgspec.json.encode(s.encode("utf-8", "replace").decode())[1:-1] for s in self._secrets
@@ -221,13 +236,13 @@ class Redactor:
 def redact_agent_event(event: AgentEvent, redactor: Redactor) -> AgentEvent:
     """The event with every display field and its raw JSON redacted (03 3.3).
 
-    Ids, correlation and usage stay. The same object when there is nothing to hide: this runs for
-    every chunk an agent streams.
+    Ids, correlation and usage stay. The same object when there is nothing to hide.
     """
-    if not (
+    raw = event.raw
+    # Nearly all events are chunks: no loop for them, and no look into what is not stored.
+    if (raw is None or event.type in TEXT_CHUNK_TYPES) and not (
         event.title
         or event.error
-        or event.raw
         or event.tool_call_id
         or event.stop_reason
         or event.runtime
@@ -238,6 +253,8 @@ def redact_agent_event(event: AgentEvent, redactor: Redactor) -> AgentEvent:
         or event.synthetic
     ):
         shown = redactor.redact(event.text)
+        if raw is not None:
+            return msgspec.structs.replace(event, text=shown, raw=redactor.redact_later(raw))
         return event if shown is event.text else msgspec.structs.replace(event, text=shown)
     changes: dict[str, Any] = {
         name: shown
@@ -251,8 +268,8 @@ def redact_agent_event(event: AgentEvent, redactor: Redactor) -> AgentEvent:
     if event.runtime:
         shown_names = event.runtime.keys() - RUNTIME_EXEMPT
         changes["runtime"] = _redact_texts(event.runtime, shown_names, redactor)
-    if event.raw is not None:
-        changes["raw"] = redactor.redact_raw(event.raw)
+    if raw is not None:
+        changes["raw"] = redactor.redact_raw(raw)
     if all(getattr(event, name) is value for name, value in changes.items()):
         return event
     return msgspec.structs.replace(event, **changes)

@@ -45,23 +45,25 @@ class EventType(StrEnum):
     HOOK_COMPLETE = "hook.dispatch.complete"
 
 
+TEXT_CHUNK_TYPES = frozenset({EventType.AGENT_MESSAGE.value, EventType.THOUGHT.value})
+"""Chunks of what an agent says; nearly all events are of these types."""
 TERMINAL_TYPES = frozenset({EventType.DONE.value, EventType.ERROR.value})
 INPUT_TYPES = frozenset({EventType.USER_MESSAGE.value, EventType.SYNTHETIC_REENTRY.value})
 MARKER_TYPES = frozenset({EventType.MARKER_CREATED.value, EventType.MARKER_REDACTED.value})
 
 
-class RawJSON:
+class RawJSON(msgspec.Struct, eq=False, gc=False):
     """JSON text as it came, decoded at most once and only when asked for.
 
-    :param data: the UTF-8 bytes of one JSON value.
+    ``RawJSON(data)`` holds the UTF-8 bytes of one JSON value. ``RawJSON(None, make, source)`` is
+    what ``make(source)`` gives when somebody first looks, for of most events nobody does; ``make``
+    is pure and gives JSON text whatever happens.
     """
 
-    __slots__ = ("_value", "data")
-    _UNSET = object()
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self._value: Any = RawJSON._UNSET
+    _data: bytes | None = None
+    _make: Callable[[Any], bytes] | None = None
+    _source: Any = None
+    _value: Any = msgspec.UNSET
 
     @classmethod
     def of(cls, value: Any) -> RawJSON:
@@ -69,9 +71,18 @@ class RawJSON:
         return cls(msgspec.json.encode(value))
 
     @property
+    def data(self) -> bytes:
+        """The UTF-8 bytes of the text."""
+        data = self._data
+        if data is None:
+            assert self._make is not None, "made by one of the two constructors"
+            data = self._data = self._make(self._source)
+        return data
+
+    @property
     def value(self) -> Any:
         """The decoded value; ``None`` when the bytes are no JSON, or nested too deep."""
-        if self._value is RawJSON._UNSET:
+        if self._value is msgspec.UNSET:
             try:
                 self._value = msgspec.json.decode(self.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -105,9 +105,8 @@ class Interpreter:
     def _submit(self, batch: Batch, item: Item, commit: fx.Commit) -> None:
         batch.open += 1
         redactor = self._ports.redactor
-        commit = replace(
-            commit, events=tuple(redact_agent_event(event, redactor) for event in commit.events)
-        )
+        shown = [redact_agent_event(event, redactor) for event in commit.events]
+        commit = replace(commit, events=tuple(shown))
         item.effect = commit
         self._record_hooks.before(commit.events)
         try:
@@ -233,20 +232,18 @@ class Interpreter:
             self._record_hooks.after(rows)
         if not commit.events:
             return
-        delivered: list[tuple[int, AgentEvent]]
-        if error is None and rows:
-            delivered = [(row.sequence, row.event) for row in rows]
-        else:
-            delivered = [
-                (0, msgspec.structs.replace(event, persisted=False)) for event in commit.events
-            ]
-        for _, event in delivered:
-            self._ports.notices.stored(self._live.handle, self._ports.session_id, event)
+        last, delivered = rows[-1].sequence if rows else 0, commit.events
+        if error is not None or not rows:
+            last = 0
+            delivered = tuple(
+                msgspec.structs.replace(event, persisted=False) for event in delivered
+            )
+        self._ports.notices.stored(self._live.handle, self._ports.session_id, delivered)
         if not commit.deliver:
             return
-        stream = self._streams.get(commit.events[0].turn_id)
+        stream = self._streams.get(delivered[0].turn_id)
         if stream is not None:
-            stream.push(delivered)
+            stream.push(delivered, last)
 
     def _reply(self, ask: int, value: Any, turn_id: str, error: SessionError | None) -> None:
         if error is not None:

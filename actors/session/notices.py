@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import gevent
@@ -72,16 +73,16 @@ class Notices:
             notifier = self._notifier
             self._put(lambda: notifier.on_session_stopped(session))
 
-    def stored(self, session: Any, session_id: str, event: AgentEvent) -> None:
-        """An event was stored, or, marked so, could not be."""
+    def stored(self, session: Any, session_id: str, events: Iterable[AgentEvent]) -> None:
+        """Events were stored, or, marked so, could not be."""
         notifier = self._notifier
         if notifier is None:
             return
-        if isinstance(notifier, AgentEventNotifier):
-            with_session = notifier
-            self._put(lambda: with_session.on_agent_event_for_session(session, event))
-        else:
-            self._put(lambda: notifier.on_agent_event(session_id, event))
+        for event in events:
+            if isinstance(notifier, AgentEventNotifier):
+                self._put(partial(notifier.on_agent_event_for_session, session, event))
+            else:
+                self._put(partial(notifier.on_agent_event, session_id, event))
 
     def _put(self, notice: Callable[[], object]) -> None:
         if len(self._waiting) >= NOTICES_MAX:

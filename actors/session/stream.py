@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
@@ -47,18 +47,20 @@ class PromptStream:
         self._lagged = False
         self._last_sequence = 0
 
-    def push(self, events: Iterable[tuple[int, AgentEvent]]) -> None:
-        """Deliver stored events with their sequences; runs in the hub, never waits."""
-        for sequence, event in events:
-            if event.is_terminal:
-                self._terminal = event
-            if self._closed or self._lagged:
-                continue
-            if len(self._events) >= self._size:
-                self._lagged = True
-                continue
-            self._events.append(event)
-            self._last_sequence = sequence or self._last_sequence
+    def push(self, events: Sequence[AgentEvent], last: int) -> None:
+        """Deliver events that were stored together; runs in the hub, never waits.
+
+        :param last: the sequence of the last one; 0 when they could not be stored.
+        """
+        if events[-1].is_terminal:  # nothing of a turn follows its terminal event
+            self._terminal = events[-1]
+        if not (self._closed or self._lagged):
+            fitting = events[: self._size - len(self._events)]
+            self._events.extend(fitting)
+            beyond = len(events) - len(fitting)
+            self._lagged = beyond > 0
+            if last and fitting:
+                self._last_sequence = last - beyond
         self._wake()
 
     def end(self) -> None:

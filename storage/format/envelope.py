@@ -18,7 +18,14 @@ import msgspec
 from cbor2 import CBORTag
 
 from ...actors.errors import StoreValidationError
-from ...actors.model.event import EVENT_SCHEMA, AgentEvent, EventType, RawJSON, TokenUsage
+from ...actors.model.event import (
+    EVENT_SCHEMA,
+    TEXT_CHUNK_TYPES,
+    AgentEvent,
+    EventType,
+    RawJSON,
+    TokenUsage,
+)
 from ...actors.model.failure import SessionFailure
 from .times import parse_time, short_time, time_text
 from .tool_facts import ToolFacts, first_non_blank, tool_facts
@@ -37,8 +44,6 @@ RAW_KEPT = frozenset(
 )
 """Known types whose raw object is stored; a type we do not know keeps its raw as well."""
 
-TEXT_CHUNK_TYPES = frozenset({EventType.AGENT_MESSAGE.value, EventType.THOUGHT.value})
-"""Chunks of what an agent says; nearly all events are of these types."""
 FACTLESS = TEXT_CHUNK_TYPES | {EventType.USAGE.value, EventType.DONE.value}
 """Types whose raw value names no tool: it is not looked into (03 3.1)."""
 

@@ -152,6 +152,19 @@ def join_payload(epoch: int, number: int, items: Sequence[bytes]) -> bytes:
     return b"".join((*start, *items))
 
 
+def appended_places(payload: bytes, sizes: Sequence[int]) -> list[int]:
+    """Where the rows of these sizes lie in a payload whose last operations append them."""
+    places = []
+    position = len(payload)
+    for size in reversed(sizes):
+        position -= size
+        places.append(position)
+        item_head = _APPEND_HEADS[size] if size < 1024 else _APPEND_ROW + head(BYTES, size)
+        position -= len(item_head)
+    places.reverse()
+    return places
+
+
 def decode_payload(payload: bytes) -> Payload:
     """Decode one record.
 

@@ -12,9 +12,9 @@ import cbor2
 import msgspec
 
 from ...actors.errors import StoreValidationError
-from ...actors.model.event import EVENT_SCHEMA, NO_TIME, AgentEvent
+from ...actors.model.event import EVENT_SCHEMA, NO_TIME, TEXT_CHUNK_TYPES, AgentEvent
 from .cbor_items import ARRAY, TEXT, UNSIGNED, head
-from .envelope import EVENT_MEMBERS, TEXT_CHUNK_TYPES
+from .envelope import EVENT_MEMBERS
 from .rows import ROW_BYTES_MAX, ROW_HEAD, encode_row
 from .times import time_text
 

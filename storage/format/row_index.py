@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from ...actors.model.event import EventType
@@ -60,6 +61,22 @@ class RowIndex:
             self._begin_runs(sequence, key)
         # Last: it makes the row visible to other threads.
         self.count = sequence
+
+    def extend_with(
+        self, offsets: Sequence[int], sizes: Sequence[int], keys: Iterable[RowKey]
+    ) -> None:
+        """Rows more; neighbours with equal keys cost one look together."""
+        self.offsets.extend(offsets)
+        self.sizes.extend(sizes)
+        last = self.count
+        for key, equal in groupby(keys):
+            first, last = last + 1, last + sum(1 for _ in equal)
+            if key != self._key:
+                self._begin_runs(first, key)
+            for runs in self._tails:
+                runs[-1] = last
+        # Last: it makes the rows visible to other threads.
+        self.count = last
 
     def _begin_runs(self, sequence: int, key: RowKey) -> None:
         self._key = key

@@ -31,6 +31,7 @@ from .options import ClientOpts
 from .permission import decode_permission as decode_permission
 from .readers import decode_usage
 from .updates_v1 import decode_update as decode_update
+from .updates_v1 import text_added as text_added
 
 VERSION = 1
 LOGIN = methods.AUTHENTICATE

@@ -33,6 +33,8 @@ from .outputs import Disconnected, SessionClosed
 from .session_calls import SessionCall, SessionCalls
 from .starting import REPLAY_MAX, REPLAY_SILENCE, STEP, Starting, StepCall
 from .steering import SteerCall
+from .text_lines import decode_text_line
+from .turn import Turn
 from .turns import StopCall
 
 NO_ID: Id = None
@@ -69,10 +71,29 @@ class Dispatch:
 
     def receive(self, lines: list[bytes]) -> None:
         """Lines of the agent, in order."""
+        turn = self.conversation.turns.streaming
         for line in lines:
+            if turn is not None and self._is_said(line, turn):
+                continue
             if self.starting.failed:
                 return
             self._dispatch(jsonrpc.decode(line))
+            turn = self.conversation.turns.streaming
+
+    def _is_said(self, line: bytes, turn: Turn) -> bool:
+        """Whether the line only adds text to the turn; then it is done with.
+
+        The same as :meth:`_dispatch` does with it, without the questions whose answers are known.
+        """
+        chunk = decode_text_line(line)
+        handshake = self.starting.handshake
+        if chunk is None or chunk.session_id != handshake.acp_session_id:
+            return False
+        added = handshake.codec.text_added(chunk)
+        if added is None:
+            return False
+        turn.say(added, self.outbox.events)
+        return True
 
     def _dispatch(self, message: Message) -> None:
         match message:

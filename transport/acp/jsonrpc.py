@@ -117,7 +117,8 @@ _decode_update_params = msgspec.json.Decoder(_UpdateParams).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoders raise for bytes that are not what they were made for."""
 
 
 def decode(line: bytes) -> Message:
@@ -133,7 +134,7 @@ def _decode(line: bytes) -> Message | None:
     if b'"session/update"' in line:
         try:
             frame = _decode_update_line(line)
-        except _UNREADABLE:
+        except UNREADABLE:
             pass  # the tolerant way below says what is wrong with it, if anything is
         else:
             if frame.method == UPDATE and frame.id is msgspec.UNSET:
@@ -142,7 +143,7 @@ def _decode(line: bytes) -> Message | None:
         return _classify(_decode_line(line))
     except msgspec.ValidationError:
         return Junk("not a JSON object")
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -184,7 +185,7 @@ def decode_update_params(params: bytes) -> UpdateSeen | None:
     """The params of ``session/update``, or ``None`` when they can not be used."""
     try:
         decoded = _decode_update_params(params)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return UpdateSeen(decoded.session_id, bytes(decoded.update))
 
@@ -217,7 +218,7 @@ def decode_value(data: bytes) -> Any:
     """Any JSON value of a message that was decoded here; ``None`` for a number out of range."""
     try:
         return _decode_any(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

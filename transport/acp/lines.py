@@ -30,13 +30,17 @@ class LineSplitter:
         self._pieces.append(head)
         self._held += len(head)
         lines: list[bytes] = []
-        for piece in rest:
-            if self._overflow():
-                return lines
+        if rest and not self._overflow(self._held):
             self._keep(lines)
-            self._pieces = [piece]
-            self._held = len(piece)
-        self._overflow()
+            tail = rest.pop()
+            for line in rest:
+                if self._overflow(len(line)):
+                    return lines
+                if line and not line.isspace():
+                    lines.append(line)
+            self._pieces = [tail]
+            self._held = len(tail)
+        self._overflow(self._held)
         return lines
 
     def finish(self) -> list[bytes]:
@@ -52,8 +56,8 @@ class LineSplitter:
         if line and not line.isspace():
             lines.append(line)
 
-    def _overflow(self) -> bool:
-        if self._held >= self._bytes_max:
+    def _overflow(self, size: int) -> bool:
+        if size >= self._bytes_max:
             self.overflowed = True
             self._pieces, self._held = [], 0
         return self.overflowed

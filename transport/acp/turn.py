@@ -110,10 +110,7 @@ class Turn:
         """Append the events of one report."""
         match update:
             case TextAdded():
-                self._output(out)
-                if update.message_id:
-                    self._messages.add((update.role, update.message_id), update.text)
-                out.append(self.event(update.role, text=update.text, raw=update.raw))
+                self.say(update, out)
             case ToolChanged():
                 self._end_echo()
                 self.tools.take(update, out)
@@ -133,6 +130,22 @@ class Turn:
                 out.append(self.event(SYSTEM, title=update.token, raw=update.raw))
             case _:  # usage that says nothing
                 pass
+
+    def say(self, update: TextAdded, out: list[AgentEvent]) -> None:
+        """Append the event of a chunk of text."""
+        self._output(out)
+        if update.message_id:
+            self._messages.add((update.role, update.message_id), update.text)
+        # Spelled out: this runs for nearly everything an agent writes.
+        out.append(
+            AgentEvent(
+                type=update.role,
+                session_id=self._session_id,
+                turn_id=self.turn_id,
+                text=update.text,
+                raw=update.raw,
+            )
+        )
 
     def note(self, token: str, text: str, raw: RawJSON, out: list[AgentEvent]) -> None:
         """Something under its own token, such as the output of a terminal of the agent."""
@@ -170,7 +183,8 @@ class Turn:
             out.append(self.event(update.role, text=rest, raw=update.raw))
 
     def _output(self, out: list[AgentEvent]) -> None:
-        self._end_echo()
+        if not self._has_output:
+            self._end_echo()
         self.tools.flush(out)
 
     def _end_echo(self) -> None:

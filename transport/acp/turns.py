@@ -22,7 +22,7 @@ from .outbox import Outbox
 from .outputs import TurnClosed, TurnOpened
 from .reports import Reports
 from .steering import Steering
-from .turn import Turn, cancel_was_refused
+from .turn import Phase, Turn, cancel_was_refused
 from .work import Work
 
 GRACE = "cancel_grace"
@@ -67,6 +67,14 @@ class Turns:
         self._numbers = count(1)
         self._own_numbers = count(1)
         self._new_turn_due = False
+
+    @property
+    def streaming(self) -> Turn | None:
+        """The turn whose text is just one more event: nothing waits, ends or begins with it."""
+        turn = self.open
+        if turn is None or self.has_held or not turn.is_ours or turn.phase is not Phase.OPEN:
+            return None
+        return turn
 
     def new(self, turn_id: str, prompts: tuple[str, ...]) -> Turn:
         """A turn that is not open yet."""

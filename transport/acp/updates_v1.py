@@ -25,6 +25,7 @@ from .inputs import (
 )
 from .jsonrpc import decode_object
 from .readers import block_text, context_usage, text_or_blank
+from .text_lines import TextLine
 
 ROLES = {
     "agent_message_chunk": EventType.AGENT_MESSAGE.value,
@@ -54,6 +55,12 @@ class _Update(msgspec.Struct, gc=False, rename="camel"):
 
 
 _decode_update = msgspec.json.Decoder(_Update).decode
+
+
+def text_added(line: TextLine) -> TextAdded | None:
+    """What :func:`decode_update` makes of the update of such a line, if it is text added."""
+    role = ROLES.get(line.kind)
+    return None if role is None else TextAdded(role, line.text, line.raw)
 
 
 def decode_update(data: bytes) -> Update:

@@ -31,6 +31,7 @@ from .inputs import (
 )
 from .jsonrpc import decode_object, decode_value
 from .readers import block_text, blocks_text, context_usage, decode_usage, text_or_blank
+from .text_lines import TextLine
 
 USER = EventType.USER_MESSAGE.value
 CHUNK_ROLES = {
@@ -66,6 +67,14 @@ class _Update(msgspec.Struct, gc=False, rename="camel"):
 
 
 _decode_update = msgspec.json.Decoder(_Update).decode
+
+
+def text_added(line: TextLine) -> TextAdded | None:
+    """What :func:`decode_update` makes of the update of such a line, if it is text added."""
+    role = CHUNK_ROLES.get(line.kind, USER)
+    if role == USER or line.message_id is None:
+        return None
+    return TextAdded(role, line.text, line.raw, line.message_id)
 
 
 def decode_update(data: bytes) -> Update:
