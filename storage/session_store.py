@@ -47,7 +47,7 @@ from .state_documents import StateDocuments, StateOp, state_operations
 __all__ = ["SessionStore", "StateOp", "StoredRow"]
 
 
-class StoredRow(msgspec.Struct, frozen=True):
+class StoredRow(msgspec.Struct, frozen=True, gc=False):
     """A row that was submitted: it is stored once ``done`` says so."""
 
     sequence: int
@@ -219,9 +219,7 @@ class SessionStore:
         """The cursor after everything committed."""
         return self._reads.head()
 
-    def rows_after(
-        self, sequence: int, *, bytes_max: int, until: int | None = None
-    ) -> list[bytes]:
+    def rows_after(self, sequence: int, *, bytes_max: int, until: int | None = None) -> list[bytes]:
         """See :meth:`SessionReader.rows_after`."""
         return self._reads.rows_after(sequence, bytes_max=bytes_max, until=until)
 
@@ -271,9 +269,7 @@ class SessionStore:
             return None
         return join_payload(self._epoch, self._events_number + 1, items)
 
-    def _queue(
-        self, entry: _InFlight, parts: Sequence[Part], durable: bool, first: bool
-    ) -> None:
+    def _queue(self, entry: _InFlight, parts: Sequence[Part], durable: bool, first: bool) -> None:
         self._in_flight.append(entry)
         try:
             self._log.submit(

@@ -48,9 +48,7 @@ FACTLESS = TEXT_CHUNK_TYPES | {EventType.USAGE.value, EventType.DONE.value}
 """Types whose raw value names no tool: it is not looked into (03 3.1)."""
 
 EVENT_MEMBERS = tuple(
-    name
-    for name in AgentEvent.__struct_fields__
-    if name not in ("tool_prechecked", "persisted")
+    name for name in AgentEvent.__struct_fields__ if name not in ("tool_prechecked", "persisted")
 )
 MEMBERS = (*EVENT_MEMBERS, "tool_name", "tool_input", "tool_result", "tool_error")
 """Member names by position, after the schema. New ones are added at the end only."""

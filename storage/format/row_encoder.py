@@ -94,14 +94,13 @@ class RowEncoder:
             event=event,
         )
 
-    def _chunk_row(
-        self, sequence: int, row_id: str, agent_name: str, event: AgentEvent
-    ) -> bytes:
+    def _chunk_row(self, sequence: int, row_id: str, agent_name: str, event: AgentEvent) -> bytes:
         try:
             if (
-                (event.turn_id, event.type, event.session_id) != self._chunk
-                or agent_name != self._agent_name
-            ):
+                event.turn_id,
+                event.type,
+                event.session_id,
+            ) != self._chunk or agent_name != self._agent_name:
                 self._keep_pieces(agent_name, event)
             if event.timestamp != self._moment or not self._moment_text:
                 self._moment_text = encode_text(time_text(event.timestamp))
@@ -120,11 +119,7 @@ class RowEncoder:
                     _WITH_TEXT if text else _WITHOUT_TEXT,
                     self._kind,
                     time,
-                    b""
-                    if not text
-                    else _SHORT_HEADS[size]
-                    if size < 1024
-                    else head(TEXT, size),
+                    b"" if not text else _SHORT_HEADS[size] if size < 1024 else head(TEXT, size),
                     text,
                 )
             )
