@@ -24,7 +24,6 @@ from ..core.redaction import redact_agent_event, redact_meta
 from ..core.turn import as_session_error
 from ..core.watching import SUPERVISION_TIMER
 from ..errors import OperationUnavailableError, SessionError
-from ..model.event import AgentEvent
 from ..model.hooks import HookEvent, HookPayload
 from ..model.records import HookRunRecord
 from ..model.settings import LIFECYCLE_TIMEOUT
@@ -174,7 +173,7 @@ class Interpreter:
             case fx.NotifyTurnEnd(turn_id):
                 gevent.spawn(self._notify_turn_end, turn_id)
             case fx.DropStream(turn_id, event):
-                self._stream(turn_id).push([(0, event)])
+                self._stream(turn_id).push((event,), 0)
                 self._streams.pop(turn_id).end()
             case fx.CloseStream(turn_id):
                 stream = self._streams.pop(turn_id, None)
