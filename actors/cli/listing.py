@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from ...storage.meta import read_meta
+from ...storage.catalog import view_catalog
 from ...transport.agent.presets import PRESETS, installed
 from ..core.recovery import classify_inactive_meta_for_recovery
-from ..errors import SessionError
 from ..manager.options import default_home
 from ..model.session import SessionMeta
 from .rendering import echo_json
@@ -19,11 +18,11 @@ from .rendering import echo_json
 def list_sessions(*, home: Path | None, as_json: bool) -> None:
     """One line per session, oldest first.
 
-    Reads only the meta documents, which are replaced as a whole: safe beside a running runtime.
+    Reads the catalog, and the meta documents that are newer: safe beside a running runtime.
     """
     place = home or default_home()
     owned = (place / "endpoints.json").exists()
-    found = [_shown(meta, owned) for meta in _metas(place / "sessions")]
+    found = [_shown(meta, owned) for meta in _metas(place)]
     for meta in sorted(found, key=lambda m: (m.created_at, m.id)):
         if as_json:
             echo_json(meta)
@@ -35,13 +34,13 @@ def list_sessions(*, home: Path | None, as_json: bool) -> None:
         click.secho('no sessions yet; start one with: greenroom run "..."', dim=True, err=True)
 
 
-def _metas(sessions: Path) -> list[SessionMeta]:
+def _metas(home: Path) -> list[SessionMeta]:
     metas: list[SessionMeta] = []
-    for path in sorted(sessions.glob("*/meta.json")):
-        try:
-            metas.append(read_meta(path))
-        except SessionError as error:
-            click.secho(f"skipped {path.parent.name}: {error}", fg="yellow", err=True)
+    for listed in view_catalog(home).sessions():
+        if listed.meta is None:
+            click.secho(f"skipped {listed.session_id}: {listed.error}", fg="yellow", err=True)
+        else:
+            metas.append(listed.meta)
     return metas
 
 

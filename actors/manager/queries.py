@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from ...storage.catalog import SessionCatalog
 from ...storage.format.transcript import UIMessage, to_ui_messages
 from ...storage.readonly import SessionReader
+from ..core.recovery import classify_inactive_meta_for_recovery
 from ..errors import SessionError, SessionNotFoundError, StoreClosedError
 from ..model.event import SessionEvent
 from ..model.ids import normalize_stored_session_id
@@ -32,9 +34,19 @@ class QueryVerbs(VerbGroup):
         return tuple(live.info() for live in self._runtime.registry.all())
 
     def list_all(self) -> tuple[SessionInfo, ...]:
-        """Live and stored sessions, oldest first; unreadable meta is logged and skipped."""
-        found = {live.id: live.info() for live in self._runtime.registry.all()}
-        for session_id in self._runtime.off_hub(self._runtime.home.session_ids):
+        """Live and stored sessions, oldest first; unreadable meta is logged and skipped.
+
+        Stored ones are read from the catalog, not one by one.
+        """
+        runtime = self._runtime
+        found = {live.id: live.info() for live in runtime.registry.all()}
+        unsettled: Sequence[str]
+        if (catalog := runtime.catalog) is None:
+            unsettled = runtime.off_hub(runtime.home.session_ids)
+        else:
+            stored, unsettled = runtime.off_hub(self._settled, catalog, frozenset(found))
+            found = {**stored, **found}
+        for session_id in unsettled:
             if session_id in found:
                 continue
             try:
@@ -44,6 +56,26 @@ class QueryVerbs(VerbGroup):
             except SessionError as error:
                 self._runtime.logger.warning('list: session "%s": %s', session_id, error)
         return tuple(sorted(found.values(), key=lambda info: (str(info.created_at), info.id)))
+
+    def _settled(
+        self, catalog: SessionCatalog, live: Container[str]
+    ) -> tuple[dict[str, SessionInfo], Sequence[str]]:
+        """Sessions nobody runs, and the ids of those whose document must be looked at."""
+        roots = self._runtime.workspaces.roots()
+        now = self._runtime.clock.now()
+        settled: dict[str, SessionInfo] = {}
+        unsettled = []
+        for listed in catalog.sessions():
+            session_id, meta = listed.session_id, listed.meta
+            if session_id in live:
+                continue
+            if meta is None or classify_inactive_meta_for_recovery(now, meta)[1]:
+                unsettled.append(session_id)
+            else:
+                settled[session_id] = info_of(meta, roots.get(meta.workspace_id, ""))
+        if catalog.error is not None:
+            self._runtime.logger.warning("catalog: %s", catalog.error)
+        return settled, unsettled
 
     def status(self, session_id: str) -> SessionInfo:
         """The snapshot of a session, live or stored.

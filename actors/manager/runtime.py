@@ -81,6 +81,7 @@ class Runtime:
             undo.callback(self.worker.close, CLOSE_TIMEOUT)
             self.workspaces = world.workspaces(options)
             undo.callback(self.workspaces.close)
+            self.catalog = world.catalog(options, self.workspaces)
             self.publisher = world.publisher(options, self.home)
             self.publisher.open()
             undo.callback(self.publisher.close)

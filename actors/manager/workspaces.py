@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinydb import where
 
+from ...storage.table_storage import JournalStorage, Sync
 from ...storage.tables import JournalDB
 from ..errors import SessionValueError, WorkspaceNotFoundError, WorkspaceRootMissingError
 
@@ -30,8 +31,18 @@ class DirectoryWorkspaces:
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = JournalDB(path)
+        self._db = JournalDB(path, sync=Sync.NONE)
         self._table = self._db.table(WORKSPACES_TABLE)
+
+    @property
+    def storage(self) -> JournalStorage:
+        """The catalog, for what else is kept in it."""
+        storage: JournalStorage = self._db.storage  # type: ignore[assignment]
+        return storage
+
+    def roots(self) -> dict[str, str]:
+        """The directories of all workspaces, by id; whether they exist is not checked."""
+        return {str(found["id"]): str(found["root"]) for found in self._table.all()}
 
     def resolve_or_register(self, path: str | os.PathLike[str]) -> Workspace:
         """The workspace of a directory; registers it when it is new.
@@ -47,6 +58,7 @@ class DirectoryWorkspaces:
         workspace = Workspace("ws-" + hashlib.sha256(root.encode()).hexdigest()[:16], root)
         if not self._table.contains(where("id") == workspace.id):
             self._table.insert({"id": workspace.id, "root": root})
+            self._db.sync()
         return workspace
 
     def resolve(self, reference: str) -> Workspace:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Protocol, TypeVar
 
+from ...storage.catalog import CATALOG_FILE, SessionCatalog
 from ...storage.home import HomeStore
 from ...transport.bus.endpoints import Endpoints
 from ...transport.bus.publisher import Publisher
@@ -22,7 +23,6 @@ from .options import ManagerOptions
 from .process_probe import process_alive
 from .workspaces import DirectoryWorkspaces, Workspace
 
-CATALOG_FILE = "catalog.journal"
 T = TypeVar("T")
 
 
@@ -65,6 +65,9 @@ class Workspaces(Protocol):
     def root_of(self, workspace_id: str) -> str:
         """The directory of a workspace, blank when unknown."""
 
+    def roots(self) -> dict[str, str]:
+        """The directories of all workspaces, by id."""
+
     def close(self) -> None:
         """Close the catalog."""
 
@@ -95,6 +98,12 @@ class World:
     def workspaces(self, options: ManagerOptions) -> Workspaces:
         """The known workspaces."""
         return DirectoryWorkspaces(options.home / CATALOG_FILE)
+
+    def catalog(self, options: ManagerOptions, workspaces: Workspaces) -> SessionCatalog | None:
+        """The sessions of the home at a glance; it shares its file with the workspaces."""
+        if not isinstance(workspaces, DirectoryWorkspaces):
+            return None
+        return SessionCatalog(workspaces.storage, options.home / "sessions")
 
     def publisher(self, options: ManagerOptions, home: HomeStore) -> RowPublisher:
         """The bus, not open yet."""
