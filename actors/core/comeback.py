@@ -13,7 +13,7 @@ from datetime import datetime
 from ..errors import SessionInputQueueFullError
 from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
-from ..model.session import SessionLivenessMeta, State, StopReason
+from ..model.session import SessionLivenessMeta, StallState, State, StopReason
 from ..model.turn import BusyInputMode
 from . import busy_input
 from .effects import ArmTimer, Commit, DisarmTimer, Effects, Report, RestartAgent, WriteMeta
@@ -42,9 +42,10 @@ def begin(state: SessionState, decision: RestartDecision, now: datetime) -> Step
 
 
 def cut_turn(state: SessionState) -> SessionState:
-    """Remember the turn that is being cut."""
-    turn = state.turn
-    if turn is None:
+    """Remember the turn that is being cut; one that a caller has called off is none."""
+    turn, liveness = state.turn, state.meta.liveness
+    stalled = liveness is not None and liveness.stall_state is StallState.STALLED
+    if turn is None or (turn.cancel_requested and not stalled):
         return state
     return replace(state, cut=CutTurn(turn.turn_id, turn.message))
 

@@ -18,6 +18,7 @@ from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
 from ..model.turn import QueueEntry
 from . import busy_input, watching
+from .comeback import cut_turn
 from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerAgent
 from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
 from .markers import marker, queue_evidence
@@ -55,6 +56,8 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
         if event.type in TERMINAL_TYPES:
             turn = replace(state.turn or turn, terminal=event.type, phase=TurnPhase.ENDING)
             state = replace(state, dying=_fatal_detail(event))
+            if state.dying:
+                state = cut_turn(state)
             break
     state, settled = _settle_approvals(replace(state, turn=turn), events)
     commits = _owing(_commits(events), settled)

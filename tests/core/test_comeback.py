@@ -83,6 +83,22 @@ def test_a_cut_turn_is_queued_again_only_where_the_policy_says_so(make_bench, ev
     assert [row.text for row in rows if row.type == "user_message"] == ["do it"]
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_the_word_of_its_end_may_come_before_the_agent_is_gone(make_bench, events_of, cancelled):
+    """A turn that its caller has called off is not a cut one: it is not sent again."""
+    bench = make_bench(restart=RestartPolicy("transient", replay_interrupted=True))
+    bench.activate()
+    turn_id = bench.run_turn("do it")
+    if cancelled:
+        bench.ask(inputs.CancelRequested)
+    bench.arrive(AgentEvent(type=EventType.ERROR, error="pipe lost", failure=FAILURE))
+    bench.feed(inputs.AgentStreamClosed(turn_id))
+    bench.feed(CRASH)
+    bench.feed(inputs.TimerFired(RESTART_TIMER))
+    rows = events_of(back(bench))
+    assert [row.text for row in rows if row.type == "user_message"] == ["do it"] * (not cancelled)
+
+
 def test_a_full_queue_keeps_a_cut_input_out_and_says_so(make_bench, kinds):
     bench = make_bench(restart=RestartPolicy("transient", replay_interrupted=True))
     bench.activate()

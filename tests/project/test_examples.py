@@ -12,9 +12,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TOLD = {
+    "crash_and_resume.py": [
+        "kill -9",
+        "is active",
+        "resumed, it says: Still 42.",
+        "gap-free: True",
+    ],
+    "custom_driver.py": ["HELLO THERE!", "OF TWO LINES!", "[cancelled]", "stored 8"],
     "demo.py": ["You steered me", "kill -9", "reason agent_crashed", "I am back, and I remember"],
     "embed_asyncio.py": ["[first]", "[second]", "events:"],
     "one_session.py": ["[allowed:", "[done]", "The transcript, from the store:", "assistant:"],
+    "steer_and_interrupt.py": ["> staged", "position 2", "> interrupted, 2 dropped", "end_turn"],
     "supervised_fleet.py": ["12 of 12 workers are running", "none lost", "The fleet has stopped."],
     "two_subscribers.py": ["early:", "late:", "as stored: True"],
 }
