@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import re
 import select
 import signal
@@ -185,18 +186,18 @@ def alive(pattern):
     return [int(pid) for pid in found.stdout.split() if int(pid) != os.getpid()]
 
 
+def cpu_s(*command):
+    """Processor seconds of one process, whatever else the machine does."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *command], stdin=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_it_starts_in_a_blink_and_says_what_it_can():
-    spent = []
-    for _ in range(3):
-        began = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "greenroom.transport.demo"], stdin=subprocess.DEVNULL, check=True
-        )
-        spent.append(time.monotonic() - began)
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    spent = min(cpu_s("-m", "greenroom.transport.demo") for _ in range(3))
     # The budget is 100 ms over a bare interpreter; a busy machine gets twice that.
-    assert min(spent) - (time.monotonic() - began) < 0.2
+    assert spent - cpu_s("-c", "pass") < 0.2
 
 
 def test_it_loads_no_other_package():
@@ -438,7 +439,7 @@ def test_the_end_of_input_ends_it_and_its_command(connect):
     began = time.monotonic()
     client.process.stdin.close()
     assert client.process.wait(DEADLINE_S) == 0
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < DEADLINE_S / 2
     assert alive(f"^{mark}") == []
 
 
