@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..errors import SessionValueError
 from ..model.activity import PROMPT_STARTED, ProcessHealth, SessionActivityMeta, StallReason
@@ -73,6 +74,8 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     iteration_current: int = 0
     iteration_max: int = 0
     warned: bool = False
+    blocked: bool = False
+    """The agent waits for its user: that is no inactivity of its own (07 4.6)."""
     stall_reason: str = ""
     unhealthy: str = ""
     """What the health monitor says, during an episode."""
@@ -186,9 +189,16 @@ def bounded_detail(detail: str) -> str:
     return detail[:ACTIVITY_DETAIL_CHARS_MAX]
 
 
+def blocked(state: Supervision, is_blocked: bool, now: datetime, at_s: float) -> Supervision:
+    """The agent began to wait for its user, or goes on: its idle time begins anew then."""
+    if is_blocked:
+        return replace(state, blocked=True)
+    return replace(state, blocked=False, last_activity_at=now, last_activity_s=at_s, warned=False)
+
+
 def idle_s(state: Supervision, at_s: float) -> float:
-    """Seconds since the last real activity, never negative."""
-    return max(0.0, at_s - state.last_activity_s)
+    """Seconds since the last real activity, never negative; none while it waits for its user."""
+    return 0.0 if state.blocked else max(0.0, at_s - state.last_activity_s)
 
 
 def elapsed_s(state: Supervision, at_s: float) -> float:

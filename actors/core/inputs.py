@@ -26,6 +26,7 @@ from ..model.hooks import HookPayload
 from ..model.prompt_meta import PromptMeta
 from ..model.session import SessionMeta, StopCause
 from ..model.turn import BusyInputMode, TurnSource
+from .work_inputs import AgentTurnOpened, AgentWorkChanged
 
 Ask = int
 """Names one waiting caller; 0 is nobody."""
@@ -341,6 +342,8 @@ Input = (
     | PermissionAsked
     | ActivityReported
     | HookDispatched
+    | AgentTurnOpened
+    | AgentWorkChanged
     | PromptAbandoned
     | TurnEndNotifierSet
     | TurnEndNotified

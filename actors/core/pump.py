@@ -17,7 +17,7 @@ from ..model.failure import FailureKind
 from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
 from ..model.turn import QueueEntry
-from . import busy_input, watching
+from . import busy_input, own_turns, watching
 from .comeback import cut_turn
 from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerAgent
 from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
@@ -47,6 +47,11 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
     turn = state.turn
     if not input.turn_id:
         return _facts_arrived(state, input.events, now)
+    if own_turns.is_open(state, input.turn_id):
+        state, beside = own_turns.recorded_beside(state, input.turn_id, input.events)
+        return state, tuple(
+            _commits(_normalised(event, input.turn_id, state, now) for event in beside)
+        )
     if turn is None or turn.turn_id != input.turn_id or turn.terminal:
         return state, (Report("debug", f"{len(input.events)} events of no open turn dropped"),)
     state, effects = _watched(state, input, now)
@@ -88,7 +93,7 @@ def stream_closed(state: SessionState, input: AgentStreamClosed, now: datetime) 
     """The driver is done with the turn."""
     turn = state.turn
     if turn is None or turn.turn_id != input.turn_id:
-        return state, (CloseStream(input.turn_id),)
+        return own_turns.closed(state, input.turn_id), (CloseStream(input.turn_id),)
     return close(state, turn, now)
 
 

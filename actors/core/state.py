@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import InvalidStateTransitionError
 from ..model.agent import Caps
 from ..model.hooks import HookEvent
+from ..model.ids import TURN_PREFIX
 from ..model.prompt_meta import PromptMeta
 from ..model.restart import RestartMode, RestartPolicy
 from ..model.session import SessionMeta, State, StopCause
@@ -80,6 +81,18 @@ class CutTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnTurn:
+    """A turn that the agent opened itself and that goes on beside the session's (07 4.9).
+
+    ``opened_s``: on the monotonic clock. ``ended``: its terminal event was recorded.
+    """
+
+    turn_id: str
+    opened_s: float
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InputQueue:
     """The durable input queue as the session knows it (02 8); terminal entries are not kept."""
 
@@ -103,6 +116,13 @@ class SessionState:
     ids_minted: int = 0
     turn: Turn | None = None
     last_turn_id: str = ""
+    own_turns: tuple[OwnTurn, ...] = ()
+    """Turns of the agent's own that go on beside the session's turn."""
+    blocked: bool = False
+    """The agent waits for its user (07 4.6)."""
+    background: tuple[str, ...] = ()
+    """What the agent does beside or after its turns; as long as there is any, an idle session is
+    not idle for long (07 4.10)."""
     cancel_marked: str = ""
     """The turn whose cancel is in the transcript already."""
     queue: InputQueue = field(default_factory=InputQueue)
@@ -200,5 +220,13 @@ def transition(state: SessionState, to: State, now: datetime, **changes: Any) ->
 def mint(state: SessionState, prefix: str) -> tuple[SessionState, str]:
     """A fresh id, derived from the session's random seed: same seed, same ids."""
     count = state.ids_minted + 1
-    digest = blake2b(f"{state.id_seed}/{count}".encode(), digest_size=8).hexdigest()
-    return replace(state, ids_minted=count), f"{prefix}-{digest}"
+    return replace(state, ids_minted=count), f"{prefix}-{_digest(f'{state.id_seed}/{count}')}"
+
+
+def own_turn_id(state: SessionState, number: int) -> str:
+    """The id of the so-many-th turn that the agent opens itself in this incarnation."""
+    return f"{TURN_PREFIX}-{_digest(f'{state.id_seed}/own/{number}')}"
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()

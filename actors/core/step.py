@@ -17,6 +17,7 @@ from . import (
     comeback,
     finalizing,
     lifecycle,
+    own_turns,
     permissions,
     pump,
     stopping,
@@ -61,6 +62,7 @@ from .inputs import (
 )
 from .prompt_meta import correlated
 from .state import SessionState
+from .work_inputs import AgentTurnOpened, AgentWorkChanged
 
 Rule = Callable[[SessionState, Any, datetime], tuple[SessionState, Effects]]
 
@@ -121,6 +123,8 @@ RULES: dict[type[Any], Rule] = {
     PermissionResolved: permissions.permission_resolved,
     TimerFired: _timer_fired,
     ActivityReported: watching.reported,
+    AgentTurnOpened: own_turns.opened,
+    AgentWorkChanged: own_turns.work_changed,
     HookDispatched: _hook_dispatched,
     TurnEndNotified: turn.settled,
     TurnEndNotifierSet: turn.notifier_set,

@@ -85,11 +85,13 @@ def started(
     now: datetime,
     at_s: float,
     stall_reason: str = "",
+    blocked: bool = False,
 ) -> Step:
     """A turn begins.
 
     :param config: resolved (:func:`~.activity.resolve_supervision`).
     :param stall_reason: of a stall that is still on record; the prompt is the sign of recovery.
+    :param blocked: whether the agent waits for its user.
     """
     state = Supervision(
         config=config,
@@ -102,6 +104,7 @@ def started(
         ticked_s=at_s,
         saved_s=at_s,
         stall_reason=stall_reason,
+        blocked=blocked,
     )
     state, recovered = _recovered(state, now)
     state, saved = _save(state, now, at_s)
@@ -209,9 +212,9 @@ def next_tick_s(state: Supervision, at_s: float) -> float | None:
             due = [state.ticked_s + config.activity_heartbeat_interval]
             if config.prompt_deadline > 0:
                 due.append(state.started_s + config.prompt_deadline)
-            if config.inactivity_timeout > 0:
+            if config.inactivity_timeout > 0 and not state.blocked:
                 due.append(state.last_activity_s + config.inactivity_timeout)
-            if config.inactivity_warning_after > 0 and not state.warned:
+            if config.inactivity_warning_after > 0 and not (state.warned or state.blocked):
                 due.append(state.last_activity_s + config.inactivity_warning_after)
             if config.progress_notify_interval > 0 and not state.unhealthy:
                 due.append(_progress_base(state) + config.progress_notify_interval)

@@ -29,7 +29,7 @@ from ..model.turn import (
     SendPromptResult,
     TurnSource,
 )
-from . import admission, busy_input, synthetic, watching
+from . import admission, busy_input, own_turns, synthetic, watching
 from .effects import (
     ArmTimer,
     CancelPrompt,
@@ -265,9 +265,14 @@ def notifier_set(state: SessionState, input: TurnEndNotifierSet, now: datetime) 
 
 
 def next_input(state: SessionState, now: datetime) -> Step:
-    """Start what waits: the prompt that interrupted, a queued input, the daemon's (02 6)."""
+    """Start what waits: the prompt that interrupted, a queued input, the daemon's (02 6).
+
+    All of them wait for the agent, if it works by itself (07 4.9).
+    """
     if not state.takes_input or state.turn is not None or state.settling:
         return state, ()
+    if own_turns.waits(state):
+        return own_turns.promote(state, now)
     if (replacement := state.replacement) is not None:
         result = SendPromptResult(
             status="accepted",

@@ -15,7 +15,7 @@ from ..model.activity import SessionActivityMeta
 from ..model.event import AgentEvent
 from ..model.restart import RestartMode
 from ..model.session import SessionLivenessMeta, StallState, State, StopCause
-from . import supervision
+from . import activity, supervision
 from .activity import (
     CancelTurn,
     ClearActivity,
@@ -52,6 +52,7 @@ def begin(state: SessionState, turn: Turn, now: datetime, at_s: float) -> Step:
         now=now,
         at_s=at_s,
         stall_reason=liveness.stall_reason if liveness else "",
+        blocked=state.blocked,
     )
     return _apply(state, watch, decisions, now, at_s, arm=True)
 
@@ -74,6 +75,14 @@ def reported(state: SessionState, input: ActivityReported, now: datetime) -> Ste
         watch, input.kind, input.detail, now, input.at_s, unhealthy=input.unhealthy
     )
     return _apply(state, after, decisions, now, input.at_s, arm=after.dirty and not watch.dirty)
+
+
+def work_changed(state: SessionState, is_blocked: bool, now: datetime, at_s: float) -> Step:
+    """The agent began to wait for its user, or goes on (07 4.6)."""
+    if state.watch is None or state.watch.blocked is is_blocked:
+        return state, ()
+    watch = activity.blocked(state.watch, is_blocked, now, at_s)
+    return _apply(state, watch, (), now, at_s, arm=True)
 
 
 def before_error(state: SessionState, event: AgentEvent, now: datetime, at_s: float) -> Step:

@@ -11,6 +11,7 @@ import gevent
 from ...transport.agent.context import CallContext
 from ...transport.agent.protocol import (
     AgentProcess,
+    DriverStream,
     HealthReporting,
     HealthState,
     PromptActivityReport,
@@ -21,6 +22,7 @@ from ..core import effects as fx
 from ..core import inputs
 from ..core.activity import unhealthy_text
 from ..core.turn import as_session_error
+from ..core.work_inputs import AgentTurnOpened, AgentWorkChanged
 from ..errors import PromptCanceledError, ScopedInterruptNotFoundError, SessionError
 from ..model.activity import ProcessHealth
 from ..model.agent import ApproveRequest
@@ -120,21 +122,8 @@ class AgentCalls:
         now_s = self._ports.clock.monotonic
         self._tell(inputs.PromptStarted(turn_id, now_s()), Lane.EXEMPT)
         reports.open()
-        messages = Messages(
-            self._live,
-            turn_id,
-            lambda batch: self._live.hand_over(
-                inputs.AgentEventsArrived(turn_id, tuple(batch), now_s())
-            ),
-        )
         try:
-            while batch := events.take():
-                messages.take(
-                    self._ports.bundles.attach_to_events(
-                        batch, self._live.state.meta, self._ports.process
-                    )
-                )
-            messages.end()
+            _hand_over(self._live, events)
         finally:
             reports.close()
             self._contexts.pop(turn_id, None)
@@ -215,6 +204,41 @@ class AgentCalls:
         except Exception as raised:
             error = as_session_error(raised, self._ports.session_id, "request cooperative stop")
         self._tell(inputs.StopDelivered(ask, error), Lane.CONTROL)
+
+
+def hear_of_work(live: LiveSession, process: AgentProcess) -> None:
+    """From here on the session hears of what the agent does by itself (07 4.6, 4.9)."""
+    now_s = live.ports.clock.monotonic
+
+    def turn_opened(stream: DriverStream) -> None:
+        live.tell(AgentTurnOpened(stream.turn_id, now_s()), Lane.EXEMPT)
+        gevent.spawn(_read_own, live, stream)
+
+    process.on_turn = turn_opened
+    process.on_work = lambda work: live.tell(
+        AgentWorkChanged(work.state, work.background, now_s()), Lane.EXEMPT
+    )
+
+
+def _read_own(live: LiveSession, stream: DriverStream) -> None:
+    try:
+        _hand_over(live, stream)
+    finally:
+        live.tell(inputs.AgentStreamClosed(stream.turn_id), Lane.EXEMPT)
+
+
+def _hand_over(live: LiveSession, stream: DriverStream) -> None:
+    """Read a stream to its end: each batch once the one before it is recorded."""
+    turn_id, now_s = stream.turn_id, live.ports.clock.monotonic
+    messages = Messages(
+        live,
+        turn_id,
+        lambda batch: live.hand_over(inputs.AgentEventsArrived(turn_id, tuple(batch), now_s())),
+    )
+    bundles, ports = live.ports.bundles, live.ports
+    while batch := stream.take():
+        messages.take(bundles.attach_to_events(batch, live.state.meta, ports.process))
+    messages.end()
 
 
 class _Reports:

@@ -20,6 +20,7 @@ from ..model.hooks import AgentPayload, HookEvent
 from ..model.session import SessionMeta
 from ..model.settings import SessionBusyInputConfig, SessionSupervisionConfig
 from ..runtime.mailbox import Lane
+from .agent_calls import hear_of_work
 from .live import LiveSession
 
 STDERR_IN_EVENT_BYTES_MAX = 32 * 1024
@@ -60,7 +61,7 @@ def launch_agent(context: CallContext, live: LiveSession, plan: StartPlan) -> Ag
 
     Other errors: the driver's.
     """
-    opts = start_opts(plan)
+    opts = start_opts(plan, live)
     hooks = live.ports.hooks
     if hooks.hears(HookEvent.AGENT_PRE_START):
         asked = _agent_payload(HookEvent.AGENT_PRE_START, live, opts.command, opts.cwd)
@@ -102,6 +103,7 @@ def tell_agent(
 def watch_exit(live: LiveSession, process: AgentProcess) -> None:
     """From here on the session hears of facts outside a turn, and of the end of its agent."""
     process.on_event = lambda events: live.tell(AgentEventsArrived("", events), Lane.EXEMPT)
+    hear_of_work(live, process)
     process.done.rawlink(lambda _: gevent.spawn(_exited, live, process))
 
 
@@ -126,7 +128,7 @@ def _cut_off(live: LiveSession, process: AgentProcess) -> SessionFailure | None:
     return live.ports.bundles.attach(failure, state.meta, process)
 
 
-def start_opts(plan: StartPlan) -> StartOpts:
+def start_opts(plan: StartPlan, live: LiveSession) -> StartOpts:
     """What the driver is told (01 7.11)."""
     mode = plan.meta.effective_permissions or PermissionMode.APPROVE_READS
     return StartOpts(
@@ -140,6 +142,7 @@ def start_opts(plan: StartPlan) -> StartOpts:
         reasoning_effort=plan.meta.reasoning_effort,
         resume_session_id=plan.meta.acp_session_id,
         session_id=plan.meta.id,
+        new_turn_id=live.name_own_turn,
     )
 
 

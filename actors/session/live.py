@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pykka import ActorDeadError
 
 from ..core.inputs import Input
-from ..core.state import SessionState
+from ..core.state import SessionState, own_turn_id
 from ..errors import SessionMailboxFullError, SessionNotActiveError
 from ..model.records import HookRunRecord
 from ..model.session import SessionInfo, SessionLineage, SessionMeta, State
@@ -49,6 +49,7 @@ class LiveSession:
         """Keeps the record of a hook that ran (03 6); the interpreter's. A failure is logged."""
         self.handle: Any = None
         """What notifiers are given of this session."""
+        self._own_turns = 0
         self._waiting: list[tuple[Callable[[SessionState], bool], GreenFuture[None]]] = []
 
     @property
@@ -102,6 +103,11 @@ class LiveSession:
             self._waiting = [pair for pair in self._waiting if pair not in met]
             for _, future in met:
                 future.set(None)
+
+    def name_own_turn(self) -> str:
+        """An id for the next turn that the agent opens itself."""
+        self._own_turns += 1
+        return own_turn_id(self.state, self._own_turns)
 
     def when(self, holds: Callable[[SessionState], bool]) -> GreenFuture[None]:
         """A future that is set once the state is as ``holds`` says; call it in the hub."""

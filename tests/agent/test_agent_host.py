@@ -6,6 +6,7 @@ The gateway (04 5.6), questions (07 R28), turns of the agent's own (07 4.9), wha
 
 from __future__ import annotations
 
+import gevent
 import pytest
 from gevent.event import Event
 from greenroom.actors.errors import (
@@ -303,11 +304,15 @@ serve_v2()
     process.on_turn = taken.append
     until(lambda: taken)
     assert texts(taken[0].take()) == ["busy"]
-    with pytest.raises(PromptInProgressError):
-        stage.prompt(process, "me too")
+    request = PromptRequest("late", "me too")
+    with pytest.raises(TimeoutError):
+        stage.driver.prompt(CallContext.after(0.05), process, request)
+    waiting = gevent.spawn(lambda: list(stage.driver.prompt(soon(), process, request)))
     stage.driver.cancel(soon(), process)
     assert list(taken[0])[-1].stop_reason == "cancelled"
-    assert texts(stage.play(process, "now")) == ["served"]
+    assert texts(waiting.get(timeout=20)) == ["served"]
+    with pytest.raises(PromptInProgressError):
+        stage.driver.prompt(soon(), process, stage.prompt(process, "x") and request)
 
 
 def test_4_9_turns_nobody_takes_end_as_facts_and_hold_nobody_up(stage):

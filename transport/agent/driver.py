@@ -13,6 +13,7 @@ import gevent
 
 from ...actors.errors import (
     AgentError,
+    PromptInProgressError,
     SessionValueError,
 )
 from ..acp.client import AcpClient
@@ -210,14 +211,27 @@ class ACPDriver:
     def prompt(self, ctx: CallContext, process: AgentProcess, request: PromptRequest) -> TurnStream:
         """Open a turn and send its prompt; the events come through the stream.
 
+        Waits while the agent works in a turn that it opened itself, as long as the context lasts
+        (07 4.9).
+
         :raises SessionValueError: blank turn id or message, or a negative interval.
         :raises PromptInProgressError: a turn is open.
         :raises OperationUnavailableError: the agent is stopping or gone.
+        :raises TimeoutError: the agent was still busy when the context ended.
         """
         ctx.check()
         if request.activity_heartbeat_interval < 0:
             raise SessionValueError("the heartbeat interval is negative", operation="prompt")
-        return _ours(process).channel.prompt(request)
+        channel = _ours(process).channel
+        while True:
+            try:
+                return channel.prompt(request)
+            except PromptInProgressError:
+                over = channel.streams.own_over
+                if over is None:
+                    raise
+            ctx.wait(over)
+            ctx.check()
 
     def cancel(self, ctx: CallContext, process: AgentProcess) -> None:
         """Ask the agent to end its turn; the stream ends when it has, or after the grace."""

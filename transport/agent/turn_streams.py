@@ -10,6 +10,8 @@ from __future__ import annotations
 from itertools import groupby
 from operator import attrgetter
 
+from gevent.event import Event
+
 from ...actors.model.event import AgentEvent
 from .facts import SessionFacts
 from .link import Link
@@ -36,6 +38,10 @@ class TurnStreams:
         self._open: dict[str, TurnStream] = {}
         self._unclaimed: dict[str, TurnStream] = {}
         self._sink: TurnSink | None = None
+        self.own_over: Event | None = None
+        """While the agent works in a turn of its own; set when that is over."""
+
+        self._own_id = ""
 
     @property
     def sink(self) -> TurnSink | None:
@@ -54,14 +60,17 @@ class TurnStreams:
         return stream
 
     def open_own(self, turn_id: str) -> None:
-        """The agent began to work by itself."""
+        """The agent began to work by itself; it has at most one such turn at a time."""
         stream = self.open(turn_id)
+        self.own_over = Event()
+        self._own_id = turn_id
         if self._sink is not None:
             self._sink(stream)
             return
         self._unclaimed[turn_id] = stream
         if len(self._unclaimed) > UNCLAIMED_TURNS_MAX:
-            self._give_up(self._unclaimed[next(iter(self._unclaimed))])
+            oldest = self._unclaimed.pop(next(iter(self._unclaimed)))
+            self._facts.offer(tuple(oldest.rest()))
 
     def emit(self, events: tuple[AgentEvent, ...]) -> None:
         """Hand events on."""
@@ -74,7 +83,7 @@ class TurnStreams:
             if not stream.is_full:
                 continue
             if turn_id in self._unclaimed:
-                self._give_up(stream)
+                self._facts.offer(tuple(stream.rest()))
             else:
                 self._link.pause()
 
@@ -84,12 +93,9 @@ class TurnStreams:
         if stream is not None:
             stream.close(suspect)
             self._read_on()
-
-    def _give_up(self, stream: TurnStream) -> None:
-        """Nobody takes this one."""
-        del self._unclaimed[stream.turn_id]
-        self._open.pop(stream.turn_id, None)
-        self._facts.offer(tuple(stream.rest()))
+        if self.own_over is not None and turn_id == self._own_id:
+            self.own_over.set()
+            self.own_over = None
 
     def _read_on(self) -> None:
         if not any(stream.is_full for stream in self._open.values()):
