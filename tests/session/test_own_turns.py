@@ -208,6 +208,5 @@ def test_4_6_while_the_agent_waits_for_its_user_no_stall_is_counted(begin):
     )
     assert session.prompt("x").result(timeout=20).stop_reason == "end_turn"
     assert session.prompt("silence").result(timeout=20).stop_reason == "cancelled"
-    assert [row.event.text[:34] for row in manager.events(session.id, type="runtime_warning")] == [
-        "Runtime activity timed out (0 seco"
-    ]
+    told = [row.event.text for row in manager.events(session.id, type="runtime_warning")]
+    assert len([text for text in told if text.startswith("Runtime activity timed out")]) == 1
