@@ -33,27 +33,30 @@ def _same(value: Any) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """A value of the model as plain data."""
-    return msgspec.to_builtins(value, enc_hook=_raw_bytes, builtin_types=(bytes,))
-
-
-def _raw_bytes(value: Any) -> Any:
-    assert isinstance(value, RawJSON), f"{type(value).__name__} has no plain form"
-    return value.data
+    """A value of the model as plain data; an event by its own codec."""
+    return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
 def from_plain(value: Any, kind: Any) -> Any:
-    """A value of the model from plain data.
+    """A value of the model from plain data; an event by its own codec.
 
     :raises msgspec.ValidationError: it is not of that kind.
     """
-    return msgspec.convert(value, kind, dec_hook=_raw_json, builtin_types=(bytes,))
+    return msgspec.convert(value, kind, builtin_types=(bytes,))
 
 
-def _raw_json(kind: type[Any], value: Any) -> Any:
-    if kind is RawJSON:
-        return RawJSON(value)
-    raise NotImplementedError(kind.__name__)
+def _agent_event_to_plain(event: AgentEvent) -> Any:
+    """The raw JSON as the bytes it is: it travels as it came."""
+    raw = event.raw
+    if raw is None:
+        return to_plain(event)
+    return {**to_plain(msgspec.structs.replace(event, raw=None)), "raw": raw.data}
+
+
+def _agent_event_from_plain(value: Any) -> AgentEvent:
+    event: AgentEvent = from_plain({**value, "raw": None}, AgentEvent)
+    raw = value.get("raw")
+    return event if raw is None else msgspec.structs.replace(event, raw=RawJSON(raw))
 
 
 def _of(kind: Any) -> Codec:
@@ -71,7 +74,7 @@ def _event_to_plain(row: SessionEvent) -> list[Any]:
         row.agent_name,
         row.timestamp.isoformat(),
         row.content,
-        to_plain(row.event),
+        _agent_event_to_plain(row.event),
     ]
 
 
@@ -87,7 +90,7 @@ def _event_from_plain(fields: Sequence[Any]) -> SessionEvent:
         agent_name=agent,
         timestamp=datetime.fromisoformat(when),
         content=content,
-        event=from_plain(event, AgentEvent),
+        event=_agent_event_from_plain(event),
     )
 
 
@@ -117,7 +120,7 @@ USAGE = _of(SessionUsage)
 PERMISSIONS = _of(tuple[PermissionRecord, ...])
 HOOK_RUNS = _of(tuple[HookRunRecord, ...])
 SENT = Codec(_sent_to_plain, lambda value: from_plain(value, SendPromptResult))
-AGENT_EVENT = _of(AgentEvent)
+AGENT_EVENT = Codec(_agent_event_to_plain, _agent_event_from_plain)
 EVENTS = Codec(
     lambda rows: [_event_to_plain(row) for row in rows],
     lambda rows: tuple(_event_from_plain(row) for row in rows),
