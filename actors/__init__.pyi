@@ -6,6 +6,11 @@ from .core.badge import (
     badge_for_info as badge_for_info,
     canonical_badge as canonical_badge,
 )
+from .core.provider_env import (
+    SUPPORTED_REASONING_EFFORTS as SUPPORTED_REASONING_EFFORTS,
+    is_supported_reasoning_effort as is_supported_reasoning_effort,
+    validate_reasoning_effort as validate_reasoning_effort,
+)
 from .errors import (
     AgentDoesNotSupportSessionError as AgentDoesNotSupportSessionError,
     AgentError as AgentError,
@@ -24,6 +29,7 @@ from .errors import (
     InvalidSessionHealthError as InvalidSessionHealthError,
     InvalidStateTransitionError as InvalidStateTransitionError,
     LoadSessionFailedError as LoadSessionFailedError,
+    MissingSecretError as MissingSecretError,
     OperationUnavailableError as OperationUnavailableError,
     PathOutsideWorkspaceError as PathOutsideWorkspaceError,
     PendingPermissionConflictError as PendingPermissionConflictError,
@@ -33,6 +39,7 @@ from .errors import (
     PromptInProgressError as PromptInProgressError,
     PromptNotInProgressError as PromptNotInProgressError,
     PromptStreamLaggedError as PromptStreamLaggedError,
+    ProviderUnavailableError as ProviderUnavailableError,
     ReadOnlyRecordEventsError as ReadOnlyRecordEventsError,
     ReadOnlyRecordTokenUsageError as ReadOnlyRecordTokenUsageError,
     RequestError as RequestError,
@@ -53,6 +60,7 @@ from .errors import (
     StoreSyncFailedError as StoreSyncFailedError,
     StoreValidationError as StoreValidationError,
     ToolBlockedForNetworkTurnError as ToolBlockedForNetworkTurnError,
+    UnsupportedSecretRefError as UnsupportedSecretRefError,
     WorkspaceNotFoundError as WorkspaceNotFoundError,
     WorkspaceRootMissingError as WorkspaceRootMissingError,
     error_is as error_is,
@@ -72,11 +80,15 @@ from .model.agent import (
     AgentDef as AgentDef,
     ApproveRequest as ApproveRequest,
     Caps as Caps,
+    CredentialSlot as CredentialSlot,
     PermissionDecision as PermissionDecision,
     PermissionMode as PermissionMode,
     PermissionOption as PermissionOption,
     PermissionRequest as PermissionRequest,
     SessionConfigOption as SessionConfigOption,
+)
+from .model.create_opts import (
+    CreateOpts as CreateOpts,
 )
 from .model.event import (
     EVENT_TYPE_SESSION_STOPPED as EVENT_TYPE_SESSION_STOPPED,
@@ -89,11 +101,37 @@ from .model.failure import (
     FailureKind as FailureKind,
     SessionFailure as SessionFailure,
 )
+from .model.hooks import (
+    AgentHooks as AgentHooks,
+    AgentPayload as AgentPayload,
+    AssemblyPayload as AssemblyPayload,
+    ConversationHooks as ConversationHooks,
+    EventHooks as EventHooks,
+    HookEvent as HookEvent,
+    HookPayload as HookPayload,
+    HookSet as HookSet,
+    InputPayload as InputPayload,
+    LifecycleHooks as LifecycleHooks,
+    MessagePayload as MessagePayload,
+    MessagePersistedPayload as MessagePersistedPayload,
+    PromptHooks as PromptHooks,
+    RecordPayload as RecordPayload,
+    SessionPayload as SessionPayload,
+    ToolHooks as ToolHooks,
+    ToolPayload as ToolPayload,
+    TurnPayload as TurnPayload,
+)
 from .model.ids import (
     IDGenerator as IDGenerator,
 )
 from .model.marker import (
     MarkerKind as MarkerKind,
+)
+from .model.prompt_meta import (
+    PromptMeta as PromptMeta,
+    PromptNetworkMeta as PromptNetworkMeta,
+    PromptSyntheticMeta as PromptSyntheticMeta,
+    PromptSystemMeta as PromptSystemMeta,
 )
 from .model.query import (
     EventQuery as EventQuery,

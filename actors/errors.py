@@ -100,6 +100,24 @@ class OperationUnavailableError(CallerError):
     """The operation is part of the vocabulary but not built yet. Field: ``operation``."""
 
 
+class ProviderUnavailableError(CallerError):
+    """No provider of that name is known (01 7.5). Field: ``provider``."""
+
+    provider: str = ""
+
+
+class MissingSecretError(CallerError):
+    """A secret that an agent needs is not there (01 7.8). Field: ``secret_ref``."""
+
+    secret_ref: str = ""
+
+
+class UnsupportedSecretRefError(CallerError):
+    """Nobody knows how to look up a reference of that kind (01 7.8). Field: ``secret_ref``."""
+
+    secret_ref: str = ""
+
+
 class AgentNotAvailableError(CallerError):
     """No agent of that name, or its command is not installed. Fields: ``agent_name``, ``known``."""
 

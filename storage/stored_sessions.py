@@ -51,7 +51,7 @@ class StoredSessions:
         return [
             name
             for name in self._fs.names(self._layout.sessions)
-            if self._has_journal(name) or self._fs.exists(self._layout.meta(name))
+            if self.has_journal(name) or self._fs.exists(self._layout.meta(name))
         ]
 
     def open(self, session_id: str) -> ReadOnlySessionStore:
@@ -61,15 +61,15 @@ class StoredSessions:
         :raises StorageError: the journal can not be read.
         """
         self.finish_clear(session_id)
-        if not self._has_journal(session_id):
+        if not self.has_journal(session_id):
             raise session_not_found(session_id, "read")
         return ReadOnlySessionStore.open(self._layout.session(session_id), session_id, self._fs)
 
     def cached(self, session_id: str) -> ReadOnlySessionStore:
         """The same, kept for next time; not to be closed by the caller."""
-        if not self._has_journal(session_id):
+        if not self.has_journal(session_id):
             self.finish_clear(session_id)
-        if not self._has_journal(session_id):
+        if not self.has_journal(session_id):
             self.forget(session_id)
             raise session_not_found(session_id, "read")
         reader = self._readers.get(session_id)
@@ -86,9 +86,9 @@ class StoredSessions:
         :raises SessionNotFoundError: it has neither.
         :raises StorageError: the journal can not be read.
         """
-        if not self._has_journal(session_id):
+        if not self.has_journal(session_id):
             self.finish_clear(session_id)
-        if not self._has_journal(session_id):
+        if not self.has_journal(session_id):
             self.forget(session_id)
             if self._fs.exists(self._layout.meta(session_id)):
                 return 0, 0
@@ -142,7 +142,8 @@ class StoredSessions:
         self._heads.pop(session_id, None)
         self._readers.pop(session_id, None)
 
-    def _has_journal(self, session_id: str) -> bool:
+    def has_journal(self, session_id: str) -> bool:
+        """Whether there is a conversation stored of it."""
         return self._fs.exists(self._layout.journal(session_id, EVENTS))
 
 

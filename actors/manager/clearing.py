@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..core.clear import cleared_meta
 from ..core.inputs import ClearRequested, StopRequested
 from ..errors import SessionNotActiveError, StorageError
+from ..model.hooks import HookEvent
 from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, State, StopCause
 from ..session.agent_start import StartPlan
@@ -52,7 +53,7 @@ class ClearVerbs(LifecycleVerbs):
             answer(live.ask(lambda ask: ClearRequested(ask, timeout)), timeout, OPERATION)
             answer(live.retired, timeout, OPERATION)
         stored = runtime.read_meta(checked, OPERATION)
-        agent = self._agent(stored.agent_name)
+        agent = self._agent(stored.agent_name, stored.provider, stored.model)
         root = runtime.off_hub(runtime.workspaces.resolve, stored.workspace_id).root
         runtime.registry.reserve(checked, exclusive=True)
         try:
@@ -80,7 +81,7 @@ class ClearVerbs(LifecycleVerbs):
             answer(live.retired, None, OPERATION)
             self._bring_back(stored, error)
             raise
-        self._activate(live)
+        self._activate(live, HookEvent.SESSION_POST_RESUME)
         return live
 
     def _bring_back(self, stored: SessionMeta, cause: Exception) -> None:

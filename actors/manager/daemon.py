@@ -6,6 +6,7 @@ caller that leaves a stream never disturbs the turn.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ RESULTS: dict[str, Codec] = {
     "resume": SESSION_ID,
     "stop": NOTHING,
     "stop_with_cause": NOTHING,
+    "request_stop_with_cause": NOTHING,
     "delete": NOTHING,
     "clear_conversation": SESSION_ID,
     "repair_session": REPAIR,
@@ -69,9 +71,12 @@ RESULTS: dict[str, Codec] = {
     "usage": USAGE,
     "permission_log": PERMISSIONS,
     "hook_runs": HOOK_RUNS,
+    "crash_bundle": PLAIN,
 }
 """How the result of each unary operation travels. ``get`` is a snapshot, ``transcript`` is folded
-by the caller from the events, and the two prompts are streams."""
+by the caller from the events, and the prompts are streams."""
+PROMPTS = ("prompt", "prompt_with_opts", "prompt_network", "prompt_synthetic")
+"""Operations whose result is the stream of a turn."""
 
 
 def error_table() -> ErrorTable:
@@ -95,7 +100,8 @@ def remote_verbs(verbs_for: VerbsFor) -> dict[str, Verb]:
         name: Verb(_unary(verbs_for, name, codec), ROLES[OPERATIONS[name].role])
         for name, codec in RESULTS.items()
     }
-    table["prompt"] = Verb(lambda call: _prompt(verbs_for, call), Role.OPERATE, streams=True)
+    for name in PROMPTS:
+        table[name] = Verb(_prompt(verbs_for, name), Role.OPERATE, streams=True)
     table["send_prompt"] = Verb(lambda call: _send(verbs_for, call), Role.OPERATE, streams=True)
     table[SNAPSHOT] = Verb(lambda call: _snapshot(verbs_for, call), Role.READ)
     return table
@@ -114,9 +120,18 @@ def _unary(verbs_for: VerbsFor, name: str, codec: Codec) -> Any:
     return handle
 
 
-def _prompt(verbs_for: VerbsFor, call: Call) -> Iterable[Any]:
-    stream = verbs_for(call.request_id).prompt(**call.args)
-    return _follow({"turn_id": stream.turn_id}, stream)
+def _prompt(verbs_for: VerbsFor, name: str) -> Callable[[Call], Iterable[Any]]:
+    def handle(call: Call) -> Iterable[Any]:
+        args = dict(call.args)
+        verb = getattr(verbs_for(call.request_id), name)
+        if name == "prompt_network":
+            verb = functools.partial(
+                verb, args.pop("session_id"), args.pop("message"), *args.pop("meta", ())
+            )
+        stream = verb(**args)
+        return _follow({"turn_id": stream.turn_id}, stream)
+
+    return handle
 
 
 def _send(verbs_for: VerbsFor, call: Call) -> Iterable[Any]:
@@ -143,6 +158,7 @@ def _snapshot(verbs_for: VerbsFor, call: Call) -> Any:
         "info": INFO.encode(live.info()),
         "meta": to_plain(state.meta),
         "turn_id": state.turn.turn_id if state.turn else "",
+        "prompt_meta": state.turn.meta.as_json() if state.turn else {},
         "turn_source": state.turn.source if state.turn else "",
         "agent_pid": liveness.subprocess_pid if liveness else 0,
         "db_path": str(live.ports.store.path),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model.agent import Caps
+from ..model.prompt_meta import PromptMeta
 from ..model.session import SessionInfo, SessionMeta, State
 from .surfaces import Verbs, blocking, of_session
 
@@ -77,6 +78,12 @@ class Session:
         """Who started the running turn, blank when idle."""
         turn = self._live.state.turn
         return turn.source if turn else ""
+
+    @property
+    def current_prompt_meta(self) -> PromptMeta:
+        """What travels with the prompt of the running turn; blank when idle (02 2)."""
+        turn = self._live.state.turn
+        return turn.meta if turn else PromptMeta()
 
     @property
     def session_dir(self) -> Path:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from ...transport.acp.failures import is_load_session_resource_missing
 from ...transport.agent.context import CallContext
-from ...transport.agent.presets import resolve_agent
+from ..core.hooking import session_payload
 from ..core.inputs import StopRequested
 from ..core.state import SessionState
 from ..errors import (
@@ -19,11 +16,12 @@ from ..errors import (
     SessionNotFoundError,
     SessionValueError,
 )
-from ..model.agent import AgentDef, PermissionMode
-from ..model.ids import SESSION_PREFIX, normalize_stored_session_id
+from ..model.agent import AgentDef
+from ..model.create_opts import CreateOpts
+from ..model.hooks import HookEvent
+from ..model.ids import normalize_stored_session_id
 from ..model.restart import RestartPolicy
 from ..model.session import (
-    SessionLineage,
     SessionMeta,
     State,
     StopCause,
@@ -32,12 +30,11 @@ from ..model.session import (
 from ..session.agent_start import StartPlan
 from ..session.live import LiveSession
 from ..session.startup import Launch, start_session
-from .repairing import RepairVerbs
+from .planning import PlanningVerbs
 from .runtime import answer
-from .workspaces import Workspace
 
 
-class LifecycleVerbs(RepairVerbs):
+class LifecycleVerbs(PlanningVerbs):
     """Create, resume, stop."""
 
     def create(
@@ -47,49 +44,45 @@ class LifecycleVerbs(RepairVerbs):
         workspace_path: str = "",
         workspace: str = "",
         name: str = "",
+        type: str = "",
+        provider: str = "",
+        model: str = "",
+        reasoning_effort: str = "",
         permissions: str = "",
+        channel: str = "",
+        prompt_overlay: str = "",
         restart: RestartPolicy | str | None = None,
         timeout: float | None = None,
     ) -> LiveSession:
-        """Start a new session and return its handle.
+        """Start a new session and return its handle; the options are those of :class:`CreateOpts`.
 
-        :param agent_name: ``demo``, a preset, or a key of the manager's ``agents``.
-        :param workspace_path: directory the agent works in.
-        :param workspace: the same by id of a known workspace; give exactly one of the two.
-        :param name: display name.
-        :param permissions: ``deny-all``, ``approve-reads`` (default) or ``approve-all``.
-        :param restart: ``temporary`` (default: a crash ends the session), ``transient`` (a crash
-            or a stall restarts the agent), ``permanent`` (so does a clean exit), or a
-            :class:`RestartPolicy` (01 9.6). Default: the manager's ``restart``.
         :param timeout: seconds the start may take; ``None`` leaves the driver's own limits.
         :raises SessionValueError: a missing or contradictory argument.
+        :raises InvalidRuntimeOverrideError: model or effort without provider, unknown effort.
         :raises AgentNotAvailableError: unknown agent, or its command is not installed.
+        :raises ProviderUnavailableError: unknown provider.
         :raises WorkspaceNotFoundError: no workspace of that id.
         :raises WorkspaceRootMissingError: the directory does not exist.
+        :raises HookFailedError: a gate of the host refused it, or failed.
         :raises AgentStartError: the agent did not start; a stopped session records why.
         :raises TimeoutError: it did not start in time.
         """
-        self._check_open("create")
-        agent = self._agent(agent_name)
-        place = self._workspace(workspace, workspace_path)
-        mode = _permission_mode(permissions or agent.permissions)
-        session_id = self._new_id()
-        now = self._runtime.clock.now()
-        meta = SessionMeta(
-            id=session_id,
-            name=name.strip(),
-            agent_name=agent.name,
-            provider=agent.name,
-            model=agent.model,
-            workspace_id=place.id,
-            effective_permissions=mode,
-            state=State.STARTING,
-            lineage=SessionLineage(root_session_id=session_id),
-            restart=RestartPolicy.of(restart or self._runtime.options.restart),
-            created_at=now,
-            updated_at=now,
+        opts = CreateOpts(
+            agent_name=agent_name,
+            workspace_path=workspace_path,
+            workspace=workspace,
+            name=name,
+            type=type,
+            provider=provider,
+            model=model,
+            reasoning_effort=reasoning_effort,
+            permissions=permissions,
+            channel=channel,
+            prompt_overlay=prompt_overlay,
+            restart=restart,
         )
-        return self._start(meta, place.root, agent, None, timeout)
+        meta, root, agent = self._planned(opts)
+        return self._start(meta, root, agent, None, timeout)
 
     def resume(self, session_id: str, *, timeout: float | None = None) -> LiveSession:
         """Start a stored session again; a live one is returned as it is (01 8).
@@ -98,24 +91,25 @@ class LifecycleVerbs(RepairVerbs):
         opened under the same id.
 
         :raises SessionNotFoundError: no such session.
-        :raises AgentNotAvailableError: its agent is not known or installed any more.
-        :raises WorkspaceRootMissingError: its directory is gone.
+        :raises ExceptionGroup: what its start would need is gone, all of it (01 8):
+            ``StoreValidationError``, ``WorkspaceRootMissingError``, ``AgentNotAvailableError``,
+            ``StoreCorruptError``; :func:`error_is` finds each.
+        :raises HookFailedError: a gate of the host refused it, or failed.
         :raises AgentStartError: the agent did not start; the stored session is as it was.
         :raises TimeoutError: it did not start in time.
         """
         self._check_open("resume")
         checked = normalize_stored_session_id(session_id, "resume")
-        pending = self._runtime.registry.pending(checked)
-        if pending is not None:
+        registry = self._runtime.registry
+        while (pending := registry.pending(checked)) is not None:
             answer(pending, timeout, "resume")
-        live = self._runtime.registry.get(checked)
+        live = registry.get(checked)
         if live is not None and live.state.meta.state is State.ACTIVE and not live.state.exit:
             return live
-        if live is not None:
-            answer(live.retired, timeout, "resume")
-        stored = self._runtime.read_meta(checked, "resume")
-        agent = self._agent(stored.agent_name)
-        root = self._runtime.off_hub(self._runtime.workspaces.resolve, stored.workspace_id).root
+        if (ending := live or registry.ending(checked)) is not None:
+            answer(ending.retired, timeout, "resume")
+        stored, root = self._pre_resume(self._runtime.read_meta(checked, "resume"))
+        agent = self._agent(stored.agent_name, stored.provider, stored.model)
         self._repair_before_resume(stored)
         starting = replace(stored, state=State.STARTING, liveness=None)
         try:
@@ -146,8 +140,29 @@ class LifecycleVerbs(RepairVerbs):
         :raises SessionNotFoundError: no live session of that id.
         :raises TimeoutError: it did not stop in time; the stop goes on.
         """
+        live = self._stop(session_id, cause, detail, timeout, cooperative=False)
+        answer(live.retired, timeout, "stop")
+
+    def request_stop_with_cause(
+        self, session_id: str, cause: str, detail: str = "", *, timeout: float | None = None
+    ) -> None:
+        """Ask a session's agent to end its work, without ending its process (01 9.4).
+
+        The session is ``stopping`` from here on and stops when the process exits, or by a stop.
+
+        :raises AgentError: the agent could not be asked; the session stays ``stopping``.
+
+        Other errors: as :meth:`stop_with_cause`.
+        """
+        self._stop(session_id, cause, detail, timeout, cooperative=True)
+
+    def _stop(
+        self, session_id: str, cause: str, detail: str, timeout: float | None, *, cooperative: bool
+    ) -> LiveSession:
         if cause not in set(StopCause):
             raise SessionValueError(f'stop: unknown cause "{cause}"', session_id=session_id)
+        if not isinstance(detail, str):
+            raise SessionValueError("stop: detail must be text", session_id=session_id)
         checked = normalize_stored_session_id(session_id, "stop")
         live = self._runtime.registry.get(checked)
         missing = SessionNotFoundError(
@@ -155,12 +170,15 @@ class LifecycleVerbs(RepairVerbs):
         )
         if live is None:
             raise missing
-        future = self._ask(live, lambda ask: StopRequested(ask, StopCause(cause), detail, timeout))
+
+        def request(ask: int) -> StopRequested:
+            return StopRequested(ask, StopCause(cause), detail, timeout, cooperative=cooperative)
+
         try:
-            answer(future, timeout, "stop")
+            answer(self._ask(live, request), timeout, "stop")
         except SessionNotActiveError as error:
             raise missing from error
-        answer(live.retired, timeout, "stop")
+        return live
 
     def wait_for_finalizations(self, *, timeout: float | None = None) -> None:
         """Wait until no session is on its way to its end, whoever sent it there (01 10.1).
@@ -169,7 +187,10 @@ class LifecycleVerbs(RepairVerbs):
         """
         ending = {State.STOPPING, State.STOPPED}
         registry = self._runtime.registry
-        while found := [live for live in registry.all() if live.state.meta.state in ending]:
+        while found := [
+            *(live for live in registry.all() if live.state.meta.state in ending),
+            *registry.all_ending(),
+        ]:
             for live in found:
                 answer(live.retired, timeout, "wait_for_finalizations")
 
@@ -203,6 +224,8 @@ class LifecycleVerbs(RepairVerbs):
             self.stop_with_cause(
                 checked, StopCause.USER_REQUESTED, "session deleted", timeout=timeout
             )
+        if (last := self._runtime.registry.ending(checked)) is not None:
+            answer(last.retired, timeout, "delete")
         directory, documents = self._directory(checked), self._runtime.world.documents
         if not self._runtime.off_hub(documents.is_directory, directory):
             raise SessionNotFoundError(
@@ -247,25 +270,11 @@ class LifecycleVerbs(RepairVerbs):
         runtime.registry.reserve(meta.id)
         try:
             live = self._launch(self._start_plan(meta, root, agent, resumed), timeout)
-            self._activate(live)
+            event = HookEvent.SESSION_POST_RESUME if resumed else HookEvent.SESSION_POST_CREATE
+            self._activate(live, event)
         finally:
             runtime.registry.release(meta.id)
         return live
-
-    def _start_plan(
-        self, meta: SessionMeta, root: str, agent: AgentDef, resumed: SessionMeta | None
-    ) -> StartPlan:
-        runtime = self._runtime
-        return StartPlan(
-            meta=meta,
-            workspace=root,
-            agent=agent,
-            directory=self._directory(meta.id),
-            busy_input=runtime.options.session_busy_input_config,
-            supervision=runtime.options.session_supervision,
-            id_seed=runtime.world.id_seed(),
-            resumed=resumed,
-        )
 
     def _launch(self, plan: StartPlan, timeout: float | None) -> LiveSession:
         runtime, context = self._runtime, CallContext.after(timeout)
@@ -273,53 +282,15 @@ class LifecycleVerbs(RepairVerbs):
             Launch(plan, runtime.home, runtime.ports_for, context, runtime.world.documents)
         )
 
-    def _activate(self, live: LiveSession) -> None:
+    def _activate(self, live: LiveSession, event: HookEvent) -> None:
+        """The session is there for everybody; the host hears of it in order (01 7.12)."""
         live.handle = self._runtime.handle_of(live)
-        live.ports.notices.created(live.handle)
+        state, ports = live.state, live.ports
+        now = ports.clock.now()
+        ports.hooks.post(session_payload(event, state.meta, state.workspace, now))
+        ports.notices.created(live.handle)
         self._runtime.registry.activate(live)
-
-    def _check_open(self, operation: str) -> None:
-        if self._runtime.closing:
-            raise SessionNotActiveError(f"{operation}: the manager is closed", operation=operation)
-
-    def _agent(self, name: str) -> AgentDef:
-        if not name.strip():
-            raise SessionValueError("create: agent name is required")
-        return resolve_agent(name.strip(), self._runtime.options.agents)
-
-    def _workspace(self, workspace: str, path: str) -> Workspace:
-        if bool(workspace.strip()) is bool(str(path).strip()):
-            raise SessionValueError("create: exactly one of workspace and workspace_path is needed")
-        catalog = self._runtime.workspaces
-        if workspace.strip():
-            return self._runtime.off_hub(catalog.resolve, workspace)
-        return self._runtime.off_hub(catalog.resolve_or_register, path)
-
-    def _new_id(self) -> str:
-        generate = self._runtime.options.session_id_generator
-        made = generate() if generate else session_id_for(self._request_id)
-        if not made.strip():
-            raise SessionValueError("session id generator returned empty id")
-        return normalize_stored_session_id(made, "create")
-
-    def _directory(self, session_id: str) -> Path:
-        return self._runtime.options.home / "sessions" / session_id
-
-
-def session_id_for(request_id: str) -> str:
-    """A new session's id: always the same for a named request, so its retry finds the session."""
-    if not request_id:
-        return f"{SESSION_PREFIX}-{secrets.token_hex(8)}"
-    return f"{SESSION_PREFIX}-{hashlib.sha256(request_id.encode()).hexdigest()[:16]}"
 
 
 def _has_no_turn(state: SessionState) -> bool:
     return state.turn is None
-
-
-def _permission_mode(permissions: str) -> PermissionMode:
-    mode = permissions.strip() or PermissionMode.APPROVE_READS
-    if mode not in set(PermissionMode):
-        known = ", ".join(PermissionMode)
-        raise SessionValueError(f'permissions: "{mode}" is not one of {known}')
-    return PermissionMode(mode)

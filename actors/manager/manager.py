@@ -11,6 +11,7 @@ from typing import Unpack
 from ...transport.bus.endpoints import Endpoints
 from ..runtime.hub import Hub
 from ..session.live import LiveSession
+from ..session.ports import TurnEndNotifier
 from .daemon import error_table, remote_verbs
 from .handle import Session
 from .options import ManagerKeywords, ManagerOptions, default_home
@@ -57,11 +58,15 @@ class SessionManager:
     clear_conversation = blocking_session(Verbs.clear_conversation)
     stop = blocking(Verbs.stop)
     stop_with_cause = blocking(Verbs.stop_with_cause)
+    request_stop_with_cause = blocking(Verbs.request_stop_with_cause)
     delete = blocking(Verbs.delete)
     repair_session = blocking(Verbs.repair_session)
     wait_for_finalizations = blocking(Verbs.wait_for_finalizations)
     wait_for_prompt_drains = blocking(Verbs.wait_for_prompt_drains)
     prompt = blocking(Verbs.prompt)
+    prompt_with_opts = blocking(Verbs.prompt_with_opts)
+    prompt_network = blocking(Verbs.prompt_network)
+    prompt_synthetic = blocking(Verbs.prompt_synthetic)
     send_prompt = blocking(Verbs.send_prompt)
     steer_prompt = blocking(Verbs.steer_prompt)
     interrupt_prompt = blocking(Verbs.interrupt_prompt)
@@ -78,12 +83,21 @@ class SessionManager:
     usage = blocking(Verbs.usage)
     permission_log = blocking(Verbs.permission_log)
     hook_runs = blocking(Verbs.hook_runs)
+    crash_bundle = blocking(Verbs.crash_bundle)
     transcript = blocking(Verbs.transcript)
 
     def get(self, session_id: str) -> Session | None:
         """The handle of a live session, ``None`` when there is none; never raises."""
         live = self._verbs.get(session_id)
         return None if live is None else self._handle(live)
+
+    def set_turn_end_notifier(self, notifier: TurnEndNotifier | None) -> None:
+        """Install, replace or take away the host's notifier of turn ends (02 6).
+
+        :param notifier: called in the hub with the id of a session whose turn has ended, before
+            whatever waits there starts; it may prompt that session.
+        """
+        self._hub.call(self._runtime.set_turn_end_notifier, notifier)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Stop every session and release the home; calling it again does nothing.
@@ -127,11 +141,15 @@ class AsyncSessionManager:
     clear_conversation = awaitable_session(Verbs.clear_conversation)
     stop = awaitable(Verbs.stop)
     stop_with_cause = awaitable(Verbs.stop_with_cause)
+    request_stop_with_cause = awaitable(Verbs.request_stop_with_cause)
     delete = awaitable(Verbs.delete)
     repair_session = awaitable(Verbs.repair_session)
     wait_for_finalizations = awaitable(Verbs.wait_for_finalizations)
     wait_for_prompt_drains = awaitable(Verbs.wait_for_prompt_drains)
     prompt = awaitable(Verbs.prompt)
+    prompt_with_opts = awaitable(Verbs.prompt_with_opts)
+    prompt_network = awaitable(Verbs.prompt_network)
+    prompt_synthetic = awaitable(Verbs.prompt_synthetic)
     send_prompt = awaitable(Verbs.send_prompt)
     steer_prompt = awaitable(Verbs.steer_prompt)
     interrupt_prompt = awaitable(Verbs.interrupt_prompt)
@@ -148,11 +166,16 @@ class AsyncSessionManager:
     usage = awaitable(Verbs.usage)
     permission_log = awaitable(Verbs.permission_log)
     hook_runs = awaitable(Verbs.hook_runs)
+    crash_bundle = awaitable(Verbs.crash_bundle)
     transcript = awaitable(Verbs.transcript)
 
     async def get(self, session_id: str) -> Session | None:
         """The handle of a live session, ``None`` when there is none; never raises."""
         return self._manager.get(session_id)
+
+    async def set_turn_end_notifier(self, notifier: TurnEndNotifier | None) -> None:
+        """:meth:`SessionManager.set_turn_end_notifier`."""
+        self._manager.set_turn_end_notifier(notifier)
 
     async def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """:meth:`SessionManager.close` without holding up the event loop."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import gevent
 
 from ..core.inputs import (
     CancelRequested,
     InterruptRequested,
     PermissionApproved,
+    PromptAbandoned,
     PromptSubmitted,
     QueuedPromptCancelRequested,
     SteerRequested,
+    SyntheticPromptSubmitted,
 )
+from ..core.prompt_meta import network_meta, validated_meta
 from ..core.turn import check_message
 from ..errors import SessionNotActiveError, SessionValueError
-from ..model.turn import BusyInputMode, InputQueueSummary, SendPromptResult
+from ..model.prompt_meta import PromptMeta, PromptNetworkMeta, PromptSyntheticMeta
+from ..model.turn import BusyInputMode, InputQueueSummary, SendPromptResult, TurnSource
 from ..runtime.mailbox import Lane
 from ..session.stream import PromptStream
 from .group import VerbGroup
@@ -37,6 +44,86 @@ class PromptVerbs(VerbGroup):
         :raises SessionMailboxFullError: too many prompts wait to be looked at.
         """
         stream: PromptStream = self._submit(session_id, message, None, timeout)
+        return stream
+
+    def prompt_with_opts(
+        self,
+        session_id: str,
+        *,
+        message: str,
+        turn_source: str = "",
+        prompt_meta: PromptMeta | Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> PromptStream:
+        """:meth:`prompt` for a turn that comes from somewhere, with what travels with it (02 2).
+
+        :param turn_source: ``user`` (default) or ``network``.
+        :param prompt_meta: a :class:`PromptMeta`, or its JSON object.
+        :raises SessionValueError: an unknown source, or metadata that do not belong to it.
+
+        Other errors: as :meth:`prompt`.
+        """
+        meta = validated_meta(_prompt_meta(prompt_meta), turn_source, session_id=session_id)
+        stream: PromptStream = self._submit(session_id, message, None, timeout, meta)
+        return stream
+
+    def prompt_network(
+        self,
+        session_id: str,
+        message: str,
+        *meta: PromptNetworkMeta | Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> PromptStream:
+        """:meth:`prompt` for a message of another peer (02 2).
+
+        :param meta: where it comes from: one :class:`PromptNetworkMeta`, or its JSON object.
+        :raises SessionValueError: more than one.
+
+        Other errors: as :meth:`prompt`.
+        """
+        given = [_group(PromptNetworkMeta, one) for one in meta]
+        told = network_meta(given, session_id=session_id)
+        stream: PromptStream = self._submit(session_id, message, None, timeout, told)
+        return stream
+
+    def prompt_synthetic(
+        self,
+        session_id: str,
+        *,
+        message: str,
+        metadata: PromptSyntheticMeta | Mapping[str, Any],
+        turn_id: str = "",
+        skip_if_busy: bool = False,
+        interrupt_if_agent_waiting: bool = False,
+        timeout: float | None = None,
+    ) -> PromptStream:
+        """Run a prompt that no person wrote; a busy session runs it later (02 10).
+
+        :param metadata: why it was made; ``reason`` is required.
+        :param turn_id: the id of its turn; blank: a fresh one.
+        :param skip_if_busy: refuse instead of waiting for the session to be idle.
+        :param interrupt_if_agent_waiting: end a turn in which the agent only waits.
+        :returns: the stream, at once; one that never ran yields a single ``error``.
+        :raises PromptInProgressError: busy, and ``skip_if_busy``.
+        :raises SessionInputQueueFullError: too many wait already.
+        :raises SessionValueError: blank message, or metadata without a reason.
+        :raises SessionNotActiveError: the session is stopped, starting or stopping.
+        :raises SessionNotFoundError: no such session.
+        """
+        live = self._runtime.live(session_id, "prompt_synthetic")
+        checked = check_message(message, live.id)
+        told = PromptMeta(synthetic=_group(PromptSyntheticMeta, metadata))
+        meta = validated_meta(told, TurnSource.SYNTHETIC, session_id=live.id, dedicated=True)
+        if not isinstance(turn_id, str):
+            raise SessionValueError("prompt_synthetic: turn_id must be text", session_id=live.id)
+        future = self._ask(
+            live,
+            lambda ask: SyntheticPromptSubmitted(
+                ask, checked, meta, turn_id, skip_if_busy, interrupt_if_agent_waiting
+            ),
+            Lane.WORK,
+        )
+        stream: PromptStream = answer(future, timeout, "prompt_synthetic")
         return stream
 
     def send_prompt(
@@ -136,13 +223,47 @@ class PromptVerbs(VerbGroup):
         return InputQueueSummary(queue.generation, len(queue.entries))
 
     def _submit(
-        self, session_id: str, message: str, mode: BusyInputMode | None, timeout: float | None
+        self,
+        session_id: str,
+        message: str,
+        mode: BusyInputMode | None,
+        timeout: float | None,
+        meta: PromptMeta | None = None,
     ) -> Any:
         live = self._runtime.live(session_id, "prompt")
         check_message(message, live.id)
         generate = self._runtime.options.turn_id_generator
         turn_id = generate() if generate else ""
-        future = self._ask(
-            live, lambda ask: PromptSubmitted(ask, message, mode, turn_id=turn_id), Lane.WORK
-        )
-        return answer(future, timeout, "prompt")
+        meta = meta or PromptMeta()
+        source = TurnSource(meta.turn_source or TurnSource.USER)
+        asked: list[int] = []
+
+        def submit(ask: int) -> PromptSubmitted:
+            asked.append(ask)
+            return PromptSubmitted(ask, message, mode, source, turn_id, meta)
+
+        future = self._ask(live, submit, Lane.WORK)
+        try:
+            return answer(future, timeout, "prompt")
+        except (TimeoutError, gevent.GreenletExit):
+            live.tell(PromptAbandoned(asked[0]))
+            raise
+
+
+def _prompt_meta(given: PromptMeta | Mapping[str, Any] | None) -> PromptMeta | None:
+    if given is None or isinstance(given, PromptMeta):
+        return given
+    if not isinstance(given, Mapping):
+        raise SessionValueError("prompt metadata must be a PromptMeta or an object")
+    return PromptMeta.from_json(given)
+
+
+Group = TypeVar("Group", PromptNetworkMeta, PromptSyntheticMeta)
+
+
+def _group(kind: type[Group], given: Group | Mapping[str, Any]) -> Group:
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise SessionValueError(f"prompt metadata must be a {kind.__name__} or an object")
+    return kind.from_json(given)

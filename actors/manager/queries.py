@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
 
 from ...storage.catalog import SessionCatalog
 from ...storage.format.transcript import UIMessage, to_ui_messages
@@ -119,6 +122,21 @@ class QueryVerbs(VerbGroup):
             order=order,
         )
         return tuple(self._read(session_id, "events", lambda store: store.query(query)))
+
+    def crash_bundle(self, session_id: str) -> dict[str, Any] | None:
+        """What is known about the failure a session ended with (01 11.3).
+
+        :returns: the document of the crash bundle, texts redacted; ``None`` when its failure has
+            none, or there is no failure.
+        :raises SessionNotFoundError: no such session.
+        :raises StorageError: the bundle is gone.
+        """
+        info = self.status(session_id)
+        if info.failure is None or not info.failure.crash_bundle_path:
+            return None
+        data = self._runtime.bundles.read(Path(info.failure.crash_bundle_path))
+        document: dict[str, Any] = msgspec.json.decode(data)
+        return document
 
     def history(self, session_id: str, *, limit: int = 0) -> tuple[TurnHistory, ...]:
         """Stored events grouped by turn, in order of each turn's first row (03 7).

@@ -24,7 +24,7 @@ from ..model.event import INPUT_TYPES, MARKER_TYPES
 from ..model.ids import normalize_stored_session_id
 from ..model.query import EventQuery
 from .group import VerbGroup
-from .lifecycle import session_id_for
+from .planning import session_id_for
 from .values import AGENT_EVENT
 
 RECORDED = frozenset(

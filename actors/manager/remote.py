@@ -22,10 +22,12 @@ from ...transport.bus.control_pending import PendingStream
 from ...transport.bus.endpoints import Endpoints
 from ..errors import SessionNotFoundError
 from ..model.agent import Caps
+from ..model.prompt_meta import PromptMeta, PromptNetworkMeta, PromptSyntheticMeta
 from ..model.restart import RestartPolicy
 from ..model.session import SessionInfo, SessionMeta, State
 from ..model.turn import SendPromptResult
 from ..session.live import LiveSession
+from ..session.stream import PromptStream
 from .daemon import RESULTS, SNAPSHOT, error_table
 from .options import default_home
 from .recall import RETRIED
@@ -41,6 +43,10 @@ R = TypeVar("R")
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, PromptMeta | PromptNetworkMeta | PromptSyntheticMeta):
+        return value.as_json()
+    if isinstance(value, tuple):
+        return [_plain(member) for member in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, RestartPolicy):
@@ -80,6 +86,22 @@ def remote_session(
     return call
 
 
+def remote_prompt(
+    verb: Callable[Concatenate[Verbs, P], PromptStream],
+) -> Callable[Concatenate[RemoteSessionManager, P], RemotePromptStream]:
+    """A verb that starts a turn: the caller gets its stream."""
+    name = verb.__name__
+
+    @functools.wraps(verb)
+    def call(
+        self: RemoteSessionManager, /, *args: P.args, **kwargs: P.kwargs
+    ) -> RemotePromptStream:
+        items, told = self._stream(name, _arguments(verb, args, kwargs))
+        return RemotePromptStream(self._client, items, told["turn_id"])
+
+    return call
+
+
 def of_session(
     surface: Callable[Concatenate[RemoteSessionManager, str, P], R],
 ) -> Callable[Concatenate[RemoteSession, P], R]:
@@ -109,6 +131,7 @@ class RemoteSessionManager:
     clear_conversation = remote_session(Verbs.clear_conversation)
     stop = remote(Verbs.stop)
     stop_with_cause = remote(Verbs.stop_with_cause)
+    request_stop_with_cause = remote(Verbs.request_stop_with_cause)
     delete = remote(Verbs.delete)
     repair_session = remote(Verbs.repair_session)
     wait_for_finalizations = remote(Verbs.wait_for_finalizations)
@@ -128,15 +151,12 @@ class RemoteSessionManager:
     usage = remote(Verbs.usage)
     permission_log = remote(Verbs.permission_log)
     hook_runs = remote(Verbs.hook_runs)
+    crash_bundle = remote(Verbs.crash_bundle)
 
-    def prompt(
-        self, session_id: str, message: str, *, timeout: float | None = None
-    ) -> RemotePromptStream:
-        """See ``SessionManager.prompt``."""
-        items, told = self._stream(
-            "prompt", _arguments(Verbs.prompt, (session_id, message), {"timeout": timeout})
-        )
-        return RemotePromptStream(self._client, items, told["turn_id"])
+    prompt = remote_prompt(Verbs.prompt)
+    prompt_with_opts = remote_prompt(Verbs.prompt_with_opts)
+    prompt_network = remote_prompt(Verbs.prompt_network)
+    prompt_synthetic = remote_prompt(Verbs.prompt_synthetic)
 
     def send_prompt(
         self, session_id: str, message: str, *, mode: str = "", timeout: float | None = None
@@ -278,6 +298,12 @@ class RemoteSession:
         """Who started the running turn, blank when idle."""
         found = self._manager._snapshot(self.id)
         return str(found["turn_source"]) if found else ""
+
+    @property
+    def current_prompt_meta(self) -> PromptMeta:
+        """What travels with the prompt of the running turn; blank when idle."""
+        found = self._manager._snapshot(self.id)
+        return PromptMeta.from_json(found["prompt_meta"]) if found else PromptMeta()
 
     @property
     def session_dir(self) -> Path:

@@ -21,10 +21,10 @@ from ...transport.agent.tool_processes import ToolProcesses
 from ...transport.bus.control_call import Call, Verb
 from ...transport.bus.control_server import ControlServer
 from ...transport.bus.error_table import ErrorTable
-from ..core.inputs import StopRequested
+from ..core.inputs import StopRequested, TurnEndNotifierSet
 from ..core.recovery import classify_inactive_meta_for_recovery
 from ..core.redaction import Redactor
-from ..errors import SessionNotActiveError, SessionNotFoundError
+from ..errors import SessionNotActiveError, SessionNotFoundError, SessionValueError
 from ..model.hooks import HookSet
 from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, StopCause
@@ -183,6 +183,14 @@ class Runtime:
             augment=self.options.prompt_input_augmenter,
             turn_end=lambda: self.turn_end_notifier,
         )
+
+    def set_turn_end_notifier(self, notifier: TurnEndNotifier | None) -> None:
+        """Tell the host of turn ends from now on, or no more."""
+        if notifier is not None and not callable(notifier):
+            raise SessionValueError("set_turn_end_notifier: the notifier must be callable")
+        self.turn_end_notifier = notifier
+        for live in self.registry.all():
+            live.tell(TurnEndNotifierSet(notifier is not None))
 
     def hook_runner(self) -> HookRunner:
         """The host's hooks, for one session or for what comes before one."""

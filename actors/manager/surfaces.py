@@ -52,12 +52,16 @@ OPERATIONS: dict[str, Operation] = {
         Operation("resume", "work", "operate", True),
         Operation("stop", "control", "operate", False),
         Operation("stop_with_cause", "control", "operate", False),
+        Operation("request_stop_with_cause", "control", "operate", False),
         Operation("repair_session", "none", "admin", True),
         Operation("delete", "control", "admin", False),
         Operation("clear_conversation", "control", "admin", False),
         Operation("wait_for_finalizations", "none", "read", True),
         Operation("wait_for_prompt_drains", "none", "read", True),
         Operation("prompt", "work", "operate", False),
+        Operation("prompt_with_opts", "work", "operate", False),
+        Operation("prompt_network", "work", "operate", False),
+        Operation("prompt_synthetic", "work", "operate", False),
         Operation("send_prompt", "work", "operate", False),
         Operation("steer_prompt", "control", "operate", False),
         Operation("interrupt_prompt", "control", "operate", False),
@@ -76,6 +80,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("usage", "none", "read", True),
         Operation("permission_log", "none", "read", True),
         Operation("hook_runs", "none", "read", True),
+        Operation("crash_bundle", "none", "admin", True),
     )
 }
 

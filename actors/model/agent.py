@@ -36,6 +36,23 @@ CALLER_DECISIONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialSlot:
+    """A secret that an agent is given in a variable, by reference (01 7.8).
+
+    :param name: of the slot, for messages.
+    :param target_env: the variable.
+    :param secret_ref: where the secret is: ``env:NAME``, or what the host's resolver knows.
+    :param required: whether a start fails without it.
+    """
+
+    name: str
+    target_env: str
+    secret_ref: str
+    kind: str = "api_key"
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class AgentDef:
     """How to start an agent.
 
@@ -46,6 +63,9 @@ class AgentDef:
     :param install_hint: the next step when the command is not installed.
     :param model: preferred model, or blank.
     :param permissions: default permission mode, or blank.
+    :param provider: who runs it; blank: it is its own provider.
+    :param prompt: its system prompt, or blank.
+    :param credentials: the secrets it is given.
     """
 
     name: str
@@ -55,6 +75,9 @@ class AgentDef:
     install_hint: str = ""
     model: str = ""
     permissions: str = ""
+    provider: str = ""
+    prompt: str = ""
+    credentials: tuple[CredentialSlot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

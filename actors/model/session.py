@@ -112,6 +112,7 @@ class SessionMeta:
     acp_session_id: str = ""
     liveness: SessionLivenessMeta | None = None
     restart: RestartPolicy | None = None
+    prompt_overlay: str = ""
 
 
 @dataclass(frozen=True, slots=True)

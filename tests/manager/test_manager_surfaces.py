@@ -6,11 +6,12 @@ import inspect
 
 import pytest
 from greenroom.actors import AsyncSessionManager, Session, SessionManager
-from greenroom.actors.manager.daemon import RESULTS
+from greenroom.actors.manager.daemon import PROMPTS, RESULTS
 from greenroom.actors.manager.remote import RemoteSession, RemoteSessionManager
 from greenroom.actors.manager.surfaces import OPERATIONS, Verbs
 
-NOT_VERBS = {"close", "home", "endpoints", "aio"}
+NOT_VERBS = {"close", "home", "endpoints", "aio", "set_turn_end_notifier"}
+"""The last takes a callable, which can not travel."""
 BOUND = {
     "stop": "stop",
     "prompt": "prompt",
@@ -70,7 +71,7 @@ def test_a_sessions_verbs_are_the_managers_without_the_id(short, verb):
 
 
 def test_every_operation_can_be_called_from_another_process():
-    assert set(RESULTS) | {"get", "transcript", "prompt", "send_prompt"} == set(OPERATIONS)
+    assert {*RESULTS, *PROMPTS, "get", "transcript", "send_prompt"} == set(OPERATIONS)
 
 
 def test_a_remote_handle_shows_what_a_handle_shows():
