@@ -77,6 +77,7 @@ class HomeStore(HomeReads):
         clock: Clock = time.monotonic,
         now: Callable[[], datetime] = utc_now,
         new_event_id: Callable[[], str] | None = None,
+        lock: Callable[[Path], HomeLock] = HomeLock.acquire,
     ) -> HomeStore:
         """Open a home for writing, making it when it is missing.
 
@@ -84,6 +85,7 @@ class HomeStore(HomeReads):
         :param durability: ``default``, ``power`` or ``process`` (03 13).
         :param sync_interval: seconds after which class P is synced.
         :param wal_bytes_max: bytes of the log that may wait for the journals.
+        :param lock: takes the home's lock; replaced where the home is on a simulated disk.
         :raises HomeInUseError: another runtime has it.
         :raises StoreCorruptError: the log is damaged before whole records.
         :raises StorageError: the home can not be made, read or written.
@@ -91,7 +93,7 @@ class HomeStore(HomeReads):
         fs = fs or OsFileSystem()
         layout = Layout(home.absolute())
         make_directories(fs, layout)
-        lock = HomeLock.acquire(layout.lock)
+        held = lock(layout.lock)
         try:
             numbers = segment_numbers(fs.names(layout.wal))
             report = replay_log(fs, layout, numbers)
@@ -99,10 +101,10 @@ class HomeStore(HomeReads):
             segments = LogSegments(fs, layout, numbers, wal_bytes_max=wal_bytes_max)
             segment = segments.begin(keep=bool(report.failed))
         except OSError as error:
-            lock.release()
+            held.release()
             raise StorageError(f"open {home}: {error}", operation="open", path=str(home)) from error
         except BaseException:
-            lock.release()
+            held.release()
             raise
         materialiser = Materialiser(threads=threads, clock=clock, post=post, segments=segments)
         log = CommitLog(
@@ -116,7 +118,7 @@ class HomeStore(HomeReads):
             next_segment=segments.following,
         )
         new_id = new_event_id or event_ids()
-        return cls(layout, fs, lock, report, segments, log, materialiser, new_id, now)
+        return cls(layout, fs, held, report, segments, log, materialiser, new_id, now)
 
     @property
     def error(self) -> StorageError | None:

@@ -187,6 +187,19 @@ def put_back(queue: InputQueue, entry: QueueEntry, now: datetime) -> Change:
     return replace(queue, entries=tuple(entries)), (put(again),)
 
 
+def take_back_steering(
+    state: SessionState, now: datetime
+) -> tuple[SessionState, tuple[TableChange, ...]]:
+    """The session ends before the agent answered a steering text: it is queued again.
+
+    Whether the agent took it will never be known, but it is not in the history (02 7.7).
+    """
+    if state.steering is None:
+        return state, ()
+    queue, changes = put_back(state.queue, state.steering, now)
+    return replace(state, queue=queue, steering=None), changes
+
+
 def put(entry: QueueEntry) -> TableChange:
     """The change that stores an entry."""
     return TableChange(QUEUE_TABLE, entry.id, document(entry))

@@ -56,8 +56,9 @@ def cancel_settled(state: SessionState, input: CancelSettled, now: datetime) -> 
     if input.error is not None:
         told = Report("warning", f"cancel of {input.turn_id} failed: {input.error}")
         return state, (*refuse(input.ask, input.error), told)
-    if not input.ask:
-        return state, ()
+    if not input.ask or state.finalizing:
+        # After the last row of the session there is nothing to mark any more.
+        return state, reply(input.ask)
     state, marked = mark_cancel(state, input.turn_id, now)
     return state, (*marked, *reply(input.ask))
 

@@ -8,7 +8,8 @@ what comes of it is a new input.
 ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``ObserveHook``,
            ``NotifyTurnEnd``, ``DropStream``, ``CloseStream``, ``Finalize``, ``Retire``
 immediate  ``CancelPrompt``, ``StopAgent``, ``AnswerPermission``, ``WriteMeta``, ``ArmTimer``,
-           ``DisarmTimer``, ``RestartAgent``, ``RequestStop``, ``DispatchHook``, ``Report``
+           ``DisarmTimer``, ``RestartAgent``, ``RequestStop``, ``DispatchHook``,
+           ``AcceptCommits``, ``Report``
 later      ``UpsertHealth``, ``MaterializeLedger``: refused by name until their rules are built
 =========  =================================================================================
 """
@@ -171,6 +172,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptCommits:
+    """The session knows of its failed commit: what it submits now is built on what is stored.
+
+    Until then every commit is rejected like the failed one: its step knew a state that never was.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class RestartAgent:
     """Start the agent again (01 9.6); answered by ``AgentStarted`` or ``AgentStartFailed``."""
 
@@ -241,6 +250,7 @@ Effect = (
     | ArmTimer
     | DisarmTimer
     | Report
+    | AcceptCommits
     | RestartAgent
     | RequestStop
     | DispatchHook

@@ -11,7 +11,7 @@ from ..model.event import AgentEvent, EventType
 from ..model.failure import FailureKind, SessionFailure, failure
 from ..model.ids import TURN_PREFIX
 from ..model.session import SessionLivenessMeta, State, StopReason
-from . import synthetic_turns
+from . import busy_input, synthetic_turns
 from .effects import CloseStream, Commit, Effect, Finalize, Refuse, Reply, Retire, reply
 from .inputs import AgentExited, Finalized
 from .state import SessionState, mint, with_meta
@@ -39,10 +39,11 @@ def finalize(state: SessionState, now: datetime) -> Step:
     closing = tuple(CloseStream(turn_id) for turn_id in state.settling)
     asks = (*state.stop_asks, *gated)
     state, dropped = synthetic_turns.drop_all(state, now)
+    state, changes = busy_input.take_back_steering(state, now)
     state = replace(state, finalizing=True, stop_asks=asks, stop_gate=(), settling=())
     owed = tuple(Reply(ask) for ask in asks)
     return state, (
-        Commit(rows, durable=True, owed=owed),
+        Commit(rows, changes, durable=True, owed=owed),
         *closing,
         *dropped,
         Finalize(final, exited.error),

@@ -1,8 +1,7 @@
 """Everything that can happen to a session: the closed union of its mailbox inputs.
 
 Past participles; each is one message. ``ask`` identifies who waits for an answer: every input that
-has one is answered exactly once, by an effect ``Reply`` or ``Refuse``. The last group belongs to
-chapters whose rules are not built yet: the step refuses those by name.
+has one is answered exactly once, by an effect ``Reply`` or ``Refuse``.
 
 ========  =====================================================================================
 lane      inputs
@@ -42,6 +41,11 @@ class AgentStarted:
     pid: int
     started_at: datetime
     restored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The start is complete: the session is to be found, its creation is announced (01 7.12)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +271,7 @@ class PermissionAsked:
 
 @dataclass(frozen=True, slots=True)
 class ActivityReported:
-    """The driver reports that it waits for the agent, or what the agent does (02 12.2).
-
-    ``unhealthy``: what the monitor of the process says then.
-    """
+    """The driver waits for the agent, or tells what that does and how well it is (02 12.2)."""
 
     turn_id: str
     kind: str = "agent_waiting"
@@ -316,6 +317,7 @@ class TurnEndNotified:
 
 Input = (
     AgentStarted
+    | Activated
     | AgentStartFailed
     | StopRequested
     | AgentStopFailed

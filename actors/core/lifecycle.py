@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ..errors import StoreSyncFailedError
 from ..model.event import AgentEvent, EventType
 from ..model.failure import FailureKind, failure
 from ..model.ids import TURN_PREFIX
@@ -19,6 +20,7 @@ from ..model.session import SessionLivenessMeta, State, StopCause, StopReason
 from ..model.settings import LIFECYCLE_TIMEOUT
 from . import busy_input, comeback
 from .effects import (
+    AcceptCommits,
     ArmTimer,
     Commit,
     DisarmTimer,
@@ -31,6 +33,7 @@ from .effects import (
 )
 from .finalizing import exit_failure, finalize
 from .inputs import (
+    Activated,
     AgentExited,
     AgentStarted,
     AgentStartFailed,
@@ -46,6 +49,9 @@ from .turn import Step, close, next_input
 
 DRAIN_TIMER = "drain"
 """Bounds the wait for the last events of a turn whose agent is gone."""
+QUEUE_TIMER = "queue"
+QUEUE_RETRY_S = LIFECYCLE_TIMEOUT
+"""How long queued input waits after the store refused a write."""
 Rule = Callable[[SessionState, Any, datetime], Step]
 
 
@@ -66,9 +72,15 @@ def agent_started(state: SessionState, input: AgentStarted, now: datetime) -> St
     )
     if state.meta.stop_reason is not StopReason.AGENT_CRASHED:
         state = with_meta(state, now, stop_reason=None, stop_detail="", failure=None)
-    activated = (WriteMeta(state.meta), *recovered, *reply(input.ask, state.meta))
+    state = replace(state, held=bool(input.ask))
+    begun = (WriteMeta(state.meta), *recovered, *reply(input.ask, state.meta))
     state, following = next_input(state, now)
-    return state, (*activated, *following)
+    return state, (*begun, *following)
+
+
+def activated(state: SessionState, input: Activated, now: datetime) -> Step:
+    """Everybody knows of the session: input that waited in its queue goes on (02 7.7)."""
+    return next_input(replace(state, held=False), now)
 
 
 def agent_start_failed(state: SessionState, input: AgentStartFailed, now: datetime) -> Step:
@@ -191,6 +203,19 @@ def drain_timed_out(state: SessionState, input: TimerFired, now: datetime) -> St
 
 
 def commit_failed(state: SessionState, input: CommitFailed, now: datetime) -> Step:
-    """Rejected rows never happened: the queue is again what the store holds."""
+    """Rejected rows never happened: the queue is again what the store holds.
+
+    It waits, and is tried again after a while; a store whose sync failed takes nothing any more
+    until the home is opened again.
+    """
     queue = busy_input.load(input.queue_documents, input.generation)
-    return replace(state, queue=queue), (Report("error", str(input.error)),)
+    state = replace(state, queue=queue, held=True)
+    told: Effects = (AcceptCommits(), Report("error", str(input.error)))
+    if isinstance(input.error, StoreSyncFailedError):
+        return state, told
+    return state, (*told, ArmTimer(QUEUE_TIMER, QUEUE_RETRY_S))
+
+
+def let_go(state: SessionState, input: TimerFired, now: datetime) -> Step:
+    """The store may work again: go on with the queue."""
+    return next_input(replace(state, held=False), now)

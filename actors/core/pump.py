@@ -24,7 +24,7 @@ from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
 from .markers import marker, queue_evidence
 from .state import SessionState, Turn, TurnPhase, mint
 from .stop_markers import marker_for
-from .turn import Step, close, terminated
+from .turn import Step, close, next_input, terminated
 
 DURABLE_TYPES = frozenset(
     {
@@ -113,7 +113,8 @@ def steer_answered(state: SessionState, input: SteerAnswered, now: datetime) -> 
                 type=EventType.RUNTIME_WARNING, turn_id=turn.turn_id, timestamp=now, text=text
             ),
         )
-    return replace(state, queue=queue), (Commit(warning, changes, durable=True),)
+    state, following = next_input(replace(state, queue=queue), now)
+    return state, (Commit(warning, changes, durable=True), *following)
 
 
 def _fatal_detail(event: AgentEvent) -> str:

@@ -126,6 +126,8 @@ class SessionState:
     cancel_marked: str = ""
     """The turn whose cancel is in the transcript already."""
     queue: InputQueue = field(default_factory=InputQueue)
+    held: bool = False
+    """Queued input waits: the start is not complete, or the store refused a write."""
     replacement: PromptSubmitted | None = None
     """A prompt that interrupted the running turn and takes its place (02 7.4)."""
     replaced: int = 0

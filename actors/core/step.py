@@ -28,6 +28,7 @@ from . import (
 )
 from .effects import Effects, Report, refuse
 from .inputs import (
+    Activated,
     ActivityReported,
     AgentEventsArrived,
     AgentExited,
@@ -70,6 +71,8 @@ TIMERS: dict[str, Rule] = {
     turn.INTERRUPT_TIMER: submission.interrupt_timed_out,
     turn.SETUP_TIMER: turn.setup_timed_out,
     lifecycle.DRAIN_TIMER: lifecycle.drain_timed_out,
+    stopping.STOP_TIMER: stopping.stop_again,
+    lifecycle.QUEUE_TIMER: lifecycle.let_go,
     comeback.RESTART_TIMER: comeback.timer_fired,
     watching.SUPERVISION_TIMER: watching.timer_fired,
 }
@@ -98,6 +101,7 @@ def _hook_dispatched(
 
 RULES: dict[type[Any], Rule] = {
     AgentStarted: lifecycle.agent_started,
+    Activated: lifecycle.activated,
     AgentStartFailed: lifecycle.agent_start_failed,
     StopRequested: stopping.stop_requested,
     StopDelivered: stopping.stop_delivered,

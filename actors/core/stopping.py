@@ -35,13 +35,16 @@ from .effects import (
 )
 from .finalizing import finalize
 from .hooking import session_payload
-from .inputs import AgentStopFailed, HookDispatched, StopDelivered, StopRequested
+from .inputs import AgentStopFailed, HookDispatched, StopDelivered, StopRequested, TimerFired
 from .state import SessionState, TurnPhase, transition, with_meta
 from .stop import merge_cause
 from .turn import SETUP_TIMER, Step, not_active
 
 STOP_KEY = "stop"
 """Names the answer of ``session.pre_stop`` that stops wait for."""
+STOP_TIMER = "stop"
+"""Between two attempts to stop an agent that stalled or is dying (02 11.3, 12.5)."""
+STOP_RETRY_S = LIFECYCLE_TIMEOUT
 UNDENIED_KEY = "undenied-stop"
 """Names the one nobody waits for: that stop can not be denied."""
 
@@ -86,7 +89,9 @@ def stop_now(state: SessionState, input: StopRequested, now: datetime) -> Step:
     cause = StopCause.USER_REQUESTED if input.cause is StopCause.NONE else input.cause
     waits = bool(input.ask) and not input.cooperative
     asks = (*state.stop_asks, input.ask) if waits else state.stop_asks
-    if state.finalizing or state.meta.state is State.STOPPED:
+    if state.meta.state is State.STOPPED:
+        return state, reply(input.ask)
+    if state.finalizing:
         return replace(state, stop_asks=asks), () if waits else reply(input.ask)
     if state.restarting:
         state, abandoned = comeback.abandon(
@@ -120,7 +125,16 @@ def agent_stop_failed(state: SessionState, input: AgentStopFailed, now: datetime
     if state.finalizing or state.exit is not None:
         return state, ()
     refusals = tuple(Refuse(ask, input.error) for ask in state.stop_asks)
-    return replace(state, stop_asks=()), refusals
+    mandatory = bool(state.stalled or state.dying)
+    again = (ArmTimer(STOP_TIMER, STOP_RETRY_S),) if mandatory else ()
+    return replace(state, stop_asks=()), (*refusals, *again)
+
+
+def stop_again(state: SessionState, input: TimerFired, now: datetime) -> Step:
+    """Nobody can use an agent that stalled or is dying: it is stopped until it is gone."""
+    if state.finalizing or state.exit is not None or not (state.stalled or state.dying):
+        return state, ()
+    return state, (StopAgent(state.stop_cause, STOP_RETRY_S),)
 
 
 def enter_stopping(state: SessionState, now: datetime) -> Step:

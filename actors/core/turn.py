@@ -287,7 +287,7 @@ def next_input(state: SessionState, now: datetime) -> Step:
             state, now, replacement.message, submitted=replacement, result=result
         )
         return state, (DisarmTimer(INTERRUPT_TIMER), *effects)
-    entry = busy_input.next_entry(state.queue)
+    entry = None if state.held else busy_input.next_entry(state.queue)
     if entry is not None:
         return begin(state, now, entry.text, entry=entry)
     waiting, submit = synthetic.woken(state.synthetic, busy=False)

@@ -179,9 +179,10 @@ def _cancel(state: SessionState) -> Step:
 
 def _stop(state: SessionState, reason: str, bound_s: float) -> Step:
     """A turn that ignored its cancel takes its agent with it; the policy says what is next."""
-    if state.meta.state is not State.ACTIVE:
-        return state, ()
     stop = StopAgent(StopCause.TIMEOUT, bound_s)
+    if state.meta.state is not State.ACTIVE:
+        # Somebody stopped it already, without success if it still has a turn.
+        return replace(state, stalled=reason), (stop,)
     if state.restart.mode is not RestartMode.TEMPORARY:
         return replace(state, dying=f"agent stalled: {reason}"), (stop,)
     return replace(state, stalled=reason), (stop,)

@@ -12,8 +12,9 @@ from ..model.ids import normalize_stored_session_id
 from ..model.session import SessionMeta, State, StopCause
 from ..session.agent_start import StartPlan
 from ..session.live import LiveSession
+from ..session.waits import answer
 from .lifecycle import LifecycleVerbs
-from .runtime import META_FILE, answer
+from .runtime import META_FILE
 
 OPERATION = "clear_conversation"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...transport.acp.failures import is_load_session_resource_missing
 from ...transport.agent.context import CallContext
 from ..core.hooking import session_payload
-from ..core.inputs import StopRequested
+from ..core.inputs import Activated, StopRequested
 from ..core.state import SessionState
 from ..errors import (
     SessionError,
@@ -30,8 +30,8 @@ from ..model.session import (
 from ..session.agent_start import StartPlan
 from ..session.live import LiveSession
 from ..session.startup import Launch, start_session
+from ..session.waits import answer
 from .planning import PlanningVerbs
-from .runtime import answer
 
 
 class LifecycleVerbs(PlanningVerbs):
@@ -104,8 +104,11 @@ class LifecycleVerbs(PlanningVerbs):
         while (pending := registry.pending(checked)) is not None:
             answer(pending, timeout, "resume")
         live = registry.get(checked)
-        if live is not None and live.state.meta.state is State.ACTIVE and not live.state.exit:
-            return live
+        if live is not None:
+            # It may be on its way: to its end, or back from the end of its agent.
+            answer(live.when(_is_settled), timeout, "resume")
+            if live.state.takes_input:
+                return live
         if (ending := live or registry.ending(checked)) is not None:
             answer(ending.retired, timeout, "resume")
         stored, root = self._pre_resume(self._runtime.read_meta(checked, "resume"))
@@ -290,6 +293,11 @@ class LifecycleVerbs(PlanningVerbs):
         ports.hooks.post(session_payload(event, state.meta, state.workspace, now))
         ports.notices.created(live.handle)
         self._runtime.registry.activate(live)
+        live.tell(Activated())
+
+
+def _is_settled(state: SessionState) -> bool:
+    return state.takes_input or state.meta.state is State.STOPPED
 
 
 def _has_no_turn(state: SessionState) -> bool:

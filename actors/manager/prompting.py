@@ -24,8 +24,8 @@ from ..model.prompt_meta import PromptMeta, PromptNetworkMeta, PromptSyntheticMe
 from ..model.turn import BusyInputMode, InputQueueSummary, SendPromptResult, TurnSource
 from ..runtime.mailbox import Lane
 from ..session.stream import PromptStream
+from ..session.waits import answer
 from .group import VerbGroup
-from .runtime import answer
 
 
 class PromptVerbs(VerbGroup):

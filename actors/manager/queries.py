@@ -19,8 +19,8 @@ from ..model.ids import normalize_stored_session_id
 from ..model.query import EventQuery, TurnHistory
 from ..model.session import SessionInfo
 from ..session.live import LiveSession, info_of
+from ..session.waits import answer
 from .group import VerbGroup
-from .runtime import answer
 
 R = TypeVar("R")
 

@@ -14,8 +14,8 @@ from ..model.repair import RepairOpts, RepairResult
 from ..model.session import SessionMeta
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..runtime.future import GreenFuture
+from ..session.waits import answer
 from .group import VerbGroup
-from .runtime import answer
 
 
 class RepairVerbs(VerbGroup):

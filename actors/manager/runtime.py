@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import gevent
-import pykka
 import zmq
 
 from ...storage.session_store import SessionStore
@@ -38,6 +37,7 @@ from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
 from ..session.ports import SessionPorts, TurnEndNotifier
 from ..session.restart import restart_agent
+from ..session.waits import answer
 from .options import ManagerOptions
 from .process_records import (
     PROCESSES_FILE,
@@ -132,12 +132,12 @@ class Runtime:
         self.closing = True
         errors: list[Exception] = []
         for start in self.registry.starts():
-            with contextlib.suppress(pykka.Timeout):
-                start.get(timeout=timeout)
+            with contextlib.suppress(TimeoutError):
+                answer(start, timeout, "close")
         stops = [(live, self._shut_down(live, timeout)) for live in self.registry.all()]
         for live, stop in stops:
             try:
-                stop.get(timeout=timeout)
+                answer(stop, timeout, "close")
             except SessionNotActiveError:
                 continue
             except Exception as error:
@@ -182,6 +182,7 @@ class Runtime:
             hook_timeout=self.options.hook_timeout,
             augment=self.options.prompt_input_augmenter,
             turn_end=lambda: self.turn_end_notifier,
+            observer=self.world.observer,
         )
 
     def set_turn_end_notifier(self, notifier: TurnEndNotifier | None) -> None:
@@ -248,14 +249,3 @@ class Runtime:
             )
             self.off_hub(self.world.documents.write_meta, path, recovered)
         return recovered
-
-
-def answer(future: GreenFuture[T], timeout: float | None, operation: str) -> T:
-    """Wait for an answer.
-
-    :raises TimeoutError: none within ``timeout`` seconds; what was asked goes on.
-    """
-    try:
-        return future.get(timeout=timeout)
-    except pykka.Timeout:
-        raise TimeoutError(f"{operation}: no answer within {timeout} s") from None

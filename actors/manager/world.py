@@ -19,6 +19,7 @@ from ..runtime.future import GreenFuture
 from ..runtime.hub import Hub
 from ..runtime.native import NativeWorker
 from ..session.documents import Documents, OsDocuments
+from ..session.ports import Observer
 from .options import ManagerOptions
 from .process_probe import process_alive
 from .workspaces import DirectoryWorkspaces, Workspace
@@ -76,6 +77,8 @@ class World:
     """The real world."""
 
     documents: Documents = OsDocuments()
+    observer: Observer | None = None
+    """Told of every step of every session."""
 
     def clock(self, hub: Hub) -> Timekeeper:
         """The time of the runtime and its sessions."""

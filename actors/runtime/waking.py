@@ -54,7 +54,8 @@ class Sleep:
             timer.start(self.end)
             self.unset_alarm = timer.close
         else:
-            self.unset_alarm = clock.call_later(seconds, self.end).cancel
+            wake = hub.loop.run_callback  # such a clock fires its timers in whatever greenlet
+            self.unset_alarm = clock.call_later(seconds, wake, self.end).cancel
 
     def close(self) -> None:
         """It is awake, for whatever reason: let nothing wake it again."""

@@ -34,12 +34,16 @@ class SessionActor(GreenActor):
         self._live = live
         self._now = live.ports.clock.now
         self._interpreter = Interpreter(live)
+        self._observer = live.ports.observer
 
     def on_receive(self, message: Input) -> None:
         """Apply one input."""
-        state, effects = step(self._live.state, message, self._now())
+        before = self._live.state
+        state, effects = step(before, message, self._now())
         self._live.change(state)
         self._interpreter.run(effects)
+        if self._observer is not None:
+            self._observer(before, message, state, effects)
 
     def on_stop(self) -> None:
         """Nothing is taken any more: who still waits is told."""

@@ -12,6 +12,7 @@ from ..model.session import SessionMeta
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..runtime.future import GreenFuture
 from .ports import SessionPorts
+from .waits import answer
 
 FinalStep = Callable[[SessionPorts, SessionMeta], None]
 
@@ -27,12 +28,12 @@ def close_store(ports: SessionPorts, meta: SessionMeta) -> None:
             closed.set_exception((type(error), error, error.__traceback__))
 
     ports.store.close(settle)
-    closed.get(timeout=LIFECYCLE_TIMEOUT)
+    answer(closed, LIFECYCLE_TIMEOUT, "close the store")
 
 
 def write_final_meta(ports: SessionPorts, meta: SessionMeta) -> None:
     """The stopped meta is on disk before anybody hears of the end."""
-    ports.meta_writer.put(meta).get(timeout=LIFECYCLE_TIMEOUT)
+    answer(ports.meta_writer.put(meta), LIFECYCLE_TIMEOUT, "write meta")
 
 
 STEPS: tuple[FinalStep, ...] = (close_store, write_final_meta)

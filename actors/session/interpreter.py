@@ -28,13 +28,13 @@ from ..model.hooks import HookEvent, HookPayload
 from ..model.records import HookRunRecord
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..model.turn import SendPromptResult
-from ..runtime.clock import TimerHandle
 from ..runtime.mailbox import Lane
 from .agent_calls import AgentCalls
 from .agent_start import tell_agent
 from .finalizer import finalize
 from .hook_runner import within
 from .live import LiveSession
+from .named_timers import NamedTimers
 from .outbox import Batch, Item, Outbox
 from .record_hooks import RecordHooks
 from .recorder import Recorder
@@ -74,18 +74,21 @@ class Interpreter:
         live.drained = self._outbox.drained
         live.record_hook_run = self._record_hook_run
         self._streams: dict[str, PromptStream] = {}
-        self._timers: dict[str, TimerHandle] = {}
+        self._timers = NamedTimers(live.ports.timers, self._fired)
         self._agent = AgentCalls(live)
         self._record_hooks = RecordHooks(live)
+        self._rejecting: SessionError | None = None
+        """The failed commit that the session has not been told of yet."""
 
     def run(self, effects: Sequence[fx.Effect]) -> None:
         """Start the effects of one step."""
         ordered = [effect for effect in effects if type(effect) in ORDERED]
         if ordered:
             batch = self._outbox.add(ordered)
-            for item in batch.items:
-                if isinstance(item.effect, fx.Commit):
-                    self._submit(batch, item, item.effect)
+            commits = [item for item in batch.items if type(item.effect) is fx.Commit]
+            batch.open = len(commits)
+            for item in commits:
+                self._submit(batch, item)
             self._outbox.flush()
         for effect in effects:
             if type(effect) not in ORDERED:
@@ -97,12 +100,15 @@ class Interpreter:
         for stream in self._streams.values():
             stream.end()
         self._streams.clear()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._timers.disarm_all()
         gevent.spawn(self._tear_down)
 
-    def _submit(self, batch: Batch, item: Item, commit: fx.Commit) -> None:
-        batch.open += 1
+    def _submit(self, batch: Batch, item: Item) -> None:
+        commit = item.effect
+        assert isinstance(commit, fx.Commit)
+        if self._rejecting is not None:
+            self._outbox.settle(batch, self._rejecting)
+            return
         redactor = self._ports.redactor
         shown = [redact_agent_event(event, redactor) for event in commit.events]
         commit = replace(commit, events=tuple(shown))
@@ -125,6 +131,10 @@ class Interpreter:
             return
         failed = as_session_error(error, self._ports.session_id, "append")
         self._recorder.take_back()
+        if self._rejecting is not None:
+            self._outbox.settle(batch, failed)
+            return
+        self._rejecting = failed
         documents = tuple(self._ports.store.state_documents(QUEUE_TABLE).values())
         generation = self._ports.store.state_document(GENERATION_TABLE, GENERATION_KEY) or {}
         number = int(generation.get("input_generation", 0))
@@ -202,10 +212,11 @@ class Interpreter:
                 written = self._ports.meta_writer.put(redact_meta(meta, self._ports.redactor))
                 written.add_done_callback(self._meta_written)
             case fx.ArmTimer(name, seconds):
-                self._disarm(name)
-                self._timers[name] = self._ports.timers.call_later(seconds, self._fire, name)
+                self._timers.arm(name, seconds)
             case fx.DisarmTimer(name):
-                self._disarm(name)
+                self._timers.disarm(name)
+            case fx.AcceptCommits():
+                self._rejecting = None
             case fx.RestartAgent():
                 gevent.spawn(self._ports.restart, self._live)
             case fx.Report(level, text):
@@ -288,16 +299,10 @@ class Interpreter:
                 'session "%s": meta.json was not written', self._ports.session_id
             )
 
-    def _fire(self, name: str) -> None:
-        self._timers.pop(name, None)
+    def _fired(self, name: str) -> None:
         unhealthy = self._agent.unhealthy() if name == SUPERVISION_TIMER else ""
         fired = inputs.TimerFired(name, self._ports.clock.monotonic(), unhealthy)
         self._tell(fired, Lane.CONTROL)
-
-    def _disarm(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
 
     def _finalize(self, effect: fx.Finalize, error: SessionError | None) -> None:
         process = self._ports.process
@@ -307,9 +312,7 @@ class Interpreter:
         errors = finalize(self._ports, redact_meta(effect.meta, self._ports.redactor))
         if error is not None:
             errors.insert(0, error)
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._timers.disarm_all()
         self._tell(inputs.Finalized(tuple(errors)), Lane.CONTROL)
 
     def _retire(self) -> None:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...storage.session_store import SessionStore
 from ...transport.agent.protocol import AgentDriver, AgentProcess
+from ..core.effects import Effects
+from ..core.inputs import Input
 from ..core.redaction import Redactor
+from ..core.state import SessionState
 from ..runtime.clock import Clock, Timers
 from .crash_bundles import CrashBundles
 from .hook_runner import HookRunner
@@ -25,6 +28,10 @@ TurnEndNotifier = Callable[[str], object]
 """Told the id of a session whose turn has ended (02 1)."""
 Publish = Callable[[str, Sequence[bytes]], None]
 """Sends encoded rows of a session to subscribers; never blocks, never raises."""
+
+
+Observer = Callable[[SessionState, Input, SessionState, Effects], None]
+"""Told of every step, after its effects were started: state, input, new state, effects."""
 
 
 @dataclass(slots=True)
@@ -51,4 +58,6 @@ class SessionPorts:
     augment: Augmenter | None
     turn_end: Callable[[], TurnEndNotifier | None]
     """The host's notifier as it is now."""
+    observer: Observer | None = None
+    """Looks on; for traces and simulations."""
     process: AgentProcess | None = None

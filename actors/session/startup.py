@@ -48,6 +48,7 @@ from .agent_start import (
 from .documents import Documents, OsDocuments
 from .live import LiveSession
 from .ports import SessionPorts
+from .waits import answer
 
 PortsFactory = Callable[[StartPlan, SessionStore], SessionPorts]
 
@@ -127,7 +128,7 @@ def _empty_store(launch: Launch) -> SessionStore:
 
     store = launch.home.clear_session(meta.id, fence, done=opened.set)
     launch.store = store
-    error = opened.get(timeout=LIFECYCLE_TIMEOUT)
+    error = answer(opened, LIFECYCLE_TIMEOUT, "open the store")
     if error is not None:
         raise error
     return store
@@ -140,7 +141,7 @@ def close_store(launch: Launch) -> None:
     if launch.store is not None:
         closed: GreenFuture[Exception | None] = GreenFuture()
         launch.store.close(closed.set)
-        closed.get(timeout=LIFECYCLE_TIMEOUT)
+        answer(closed, LIFECYCLE_TIMEOUT, "close the store")
     if launch.plan.resumed is None:
         launch.documents.remove_tree(launch.plan.directory)
 
@@ -149,7 +150,7 @@ def write_meta(launch: Launch) -> None:
     """The record in state ``starting`` is on disk before anything runs."""
     assert launch.store is not None
     ports = launch.ports_for(launch.plan, launch.store)
-    ports.meta_writer.put(launch.plan.meta).get(timeout=LIFECYCLE_TIMEOUT)
+    answer(ports.meta_writer.put(launch.plan.meta), LIFECYCLE_TIMEOUT, "write meta")
     launch.live = LiveSession(_initial_state(launch.plan, launch.store, ports), ports)
 
 
@@ -157,7 +158,8 @@ def restore_meta(launch: Launch) -> None:
     """A failed resume leaves the meta as it was."""
     if launch.live is None or launch.finalized or launch.plan.resumed is None:
         return
-    launch.live.ports.meta_writer.put(launch.plan.resumed).get(timeout=LIFECYCLE_TIMEOUT)
+    written = launch.live.ports.meta_writer.put(launch.plan.resumed)
+    answer(written, LIFECYCLE_TIMEOUT, "restore meta")
 
 
 def run_actor(launch: Launch) -> None:
@@ -198,7 +200,8 @@ def _record_failure(launch: Launch, error: Exception) -> None:
     failure = live.ports.bundles.attach(
         failure_of(error), live.state.meta, live.ports.process, error=str(error)
     )
-    live.ask(lambda ask: AgentStartFailed(ask, failure, restore)).get(timeout=3 * LIFECYCLE_TIMEOUT)
+    recorded = live.ask(lambda ask: AgentStartFailed(ask, failure, restore))
+    answer(recorded, 3 * LIFECYCLE_TIMEOUT, "record a failed start")
     launch.finalized = True
 
 
@@ -215,8 +218,9 @@ def activate(launch: Launch) -> None:
     process = live.ports.process
     assert process is not None
     restored = bool(launch.plan.meta.acp_session_id)
-    live.ask(lambda ask: started(process, ask, restored)).get(timeout=LIFECYCLE_TIMEOUT)
-    live.ports.meta_writer.flush().get(timeout=LIFECYCLE_TIMEOUT)
+    active = live.ask(lambda ask: started(process, ask, restored))
+    answer(active, LIFECYCLE_TIMEOUT, "activate")
+    answer(live.ports.meta_writer.flush(), LIFECYCLE_TIMEOUT, "write meta")
     tell_spawned(live, process)
     watch_exit(live, process)
 

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import gevent
+from gevent.hub import Waiter
 
 from ..runtime.dispatcher import Dispatcher
 
@@ -167,6 +168,18 @@ class VirtualClock:
         self._passed_s = max(self._passed_s, due)
         timer.fire()
         return True
+
+    def sleep(self, seconds: float) -> None:
+        """Let the calling greenlet wait for so much of this clock's time."""
+        waiter: Any = Waiter(self._dispatcher.inlet.hub)
+        self.call_later(seconds, self._loop.run_callback, waiter.switch, None)
+        waiter.get()
+
+    def forget(self) -> None:
+        """Cancel every timer."""
+        for _, _, timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
     def _watch_idle(self) -> None:
         if self._idle is not None and not self._idle.active and self._timers:

@@ -128,14 +128,19 @@ class ScriptedTurn:
 Story = Callable[[ScriptedTurn], None]
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class ScriptedProcess:
     """The handle of an agent that is only a story."""
 
     on_event: EventSink | None = None
     on_turn: TurnSink | None = None
     on_work: WorkSink | None = None
+    suspect = False
 
-    def __init__(self, pid: int, opts: StartOpts, caps: Caps) -> None:
+    def __init__(self, pid: int, opts: StartOpts, caps: Caps, started_at: datetime) -> None:
         self.pid = pid
         self.agent_name = opts.agent_name
         self.command = opts.command[0]
@@ -143,7 +148,7 @@ class ScriptedProcess:
         self.cwd = opts.cwd
         self.session_id = opts.resume_session_id or f"scripted-{pid}"
         self.caps = caps
-        self.started_at = datetime.now(UTC)
+        self.started_at = started_at
         self.done = Event()
         self.turn: ScriptedTurn | None = None
         self.pending: dict[str, AsyncResult[str]] = {}
@@ -194,13 +199,17 @@ class ScriptedDriver:
 
     :param story: called with each turn, in a greenlet of its own.
     :param caps: what the agent claims to be able to do.
+    :param now: the time of day, for when a process was started.
 
     ``processes`` lists what was started; ``on_start``, ``on_prompt`` and ``on_stop`` may be
     replaced by a function that raises, to inject the failure of exactly that call.
     """
 
-    def __init__(self, story: Story, caps: Caps | None = None) -> None:
+    def __init__(
+        self, story: Story, caps: Caps | None = None, now: Callable[[], datetime] = _utc_now
+    ) -> None:
         self.story = story
+        self._now = now
         self.caps = caps or Caps(supports_load_session=True, supports_steering=True)
         self.processes: list[ScriptedProcess] = []
         self.on_start: Callable[[StartOpts], None] = lambda opts: None
@@ -211,7 +220,7 @@ class ScriptedDriver:
     def start(self, ctx: CallContext, opts: StartOpts) -> ScriptedProcess:
         """A new process."""
         self.on_start(opts)
-        process = ScriptedProcess(next(self._pids), opts, self.caps)
+        process = ScriptedProcess(next(self._pids), opts, self.caps, self._now())
         self.processes.append(process)
         return process
 

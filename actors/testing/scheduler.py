@@ -21,6 +21,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import gevent
@@ -121,12 +122,15 @@ class SeededScheduler:
 
     :param seed: of the order; print it with every failure.
     :param trace: whether :attr:`trace` is kept.
+    :param rush_s: how far ahead a timer may be that fires although there is work left: as if the
+        process had been held up for so long.
 
     Attributes: ``seed``, ``clock`` (the :class:`VirtualClock` of the actors), ``dispatcher``.
     """
 
-    def __init__(self, seed: int, *, trace: bool = True) -> None:
+    def __init__(self, seed: int, *, trace: bool = True, rush_s: float = inf) -> None:
         self.seed = seed
+        self._rush_s = rush_s
         hub = get_hub()
         ours: SeededDispatcher | None = getattr(hub, _OURS, None)
         if ours is None or ours.inlet.closed or ours.inlet.forked:
@@ -168,24 +172,26 @@ class SeededScheduler:
         """A number in [0, 1) from the same seed, for the test's own choices."""
         return self.dispatcher.draw()
 
-    def run(self, *, until_s: float = float("inf")) -> None:
+    def run(self, *, until_s: float = float("inf"), steps_max: int = STEPS_MAX) -> None:
         """Run until nothing is left to do, time included. Blocks the calling greenlet.
 
         :param until_s: no timer that is due later than this on the clock fires.
-        :raises AssertionError: more than :data:`STEPS_MAX` messages, timers included.
+        :raises AssertionError: more than ``steps_max`` messages, timers included.
         """
-        most = self.dispatcher.steps + STEPS_MAX
+        most = self.dispatcher.steps + steps_max
         jumps = 0
         while self.dispatcher.steps + jumps < most:
-            if not self.clock.busy or self.dispatcher.draw() < TIMER_CHANCE:
-                if self.clock.jump(until_s):
+            busy = self.clock.busy
+            if not busy or self.dispatcher.draw() < TIMER_CHANCE:
+                latest = self.clock.monotonic() + self._rush_s if busy else inf
+                if self.clock.jump(min(until_s, latest)):
                     jumps += 1
                     if self.dispatcher.trace is not None:
                         self.dispatcher.trace.append(f"clock {self.clock.monotonic():.6f}")
-                elif not self.clock.busy:
+                elif not busy:
                     return
             gevent.sleep(0)
-        raise AssertionError(f"seed {self.seed}: more than {STEPS_MAX} steps")
+        raise AssertionError(f"seed {self.seed}: more than {steps_max} steps")
 
 
 def _told(message: Any) -> str:

@@ -62,8 +62,8 @@ class Bench:
         return self.asks, self.feed(kind(self.asks, **fields))
 
     def activate(self, **caps: Any) -> fx.Effects:
-        """Bring the session to ``active``."""
-        return self.ask(
+        """Bring the session to ``active``, its start complete."""
+        effects = self.ask(
             inputs.AgentStarted,
             acp_session_id="acp-1",
             caps=Caps(**caps),
@@ -71,6 +71,7 @@ class Bench:
             started_at=START,
             restored=False,
         )[1]
+        return (*effects, *self.feed(inputs.Activated()))
 
     def prompt(self, message: str = "hello", **fields: Any) -> tuple[int, fx.Effects]:
         """Submit a prompt."""

@@ -312,10 +312,27 @@ def test_9_an_answer_after_the_turn_keeps_the_text_in_its_marker(active, events_
         "go left",
         turn_id,
     )
+
+
+@pytest.mark.parametrize("outcome", ["failed", "not_running"])
+def test_7_7_c_a_text_that_comes_back_to_an_idle_session_runs_at_once(active, events_of, outcome):
     sent, _ = stage_and_reach_boundary(active)
     active.end_turn()
-    effects = active.feed(inputs.SteerAnswered(sent.entry_id, "failed", "x"))
-    assert events_of(effects) == []
+    first, note = events_of(active.feed(inputs.SteerAnswered(sent.entry_id, outcome, "x")))
+    assert (first.type, first.text, first.request_id) == ("user_message", "go left", sent.entry_id)
+    assert note.title == "transcript_marker.prompt_steered"
+    assert active.state.queue.entries == ()
+
+
+def test_7_7_a_text_that_the_agent_never_answered_for_waits_for_the_next_life(active, events_of):
+    sent, _ = stage_and_reach_boundary(active)
+    active.ask(inputs.StopRequested, cause="user_requested")
+    active.feed(inputs.AgentStreamClosed(active.turn_id))
+    effects = active.feed(inputs.AgentExited())
+    (commit,) = (effect for effect in effects if isinstance(effect, fx.Commit))
+    assert commit.events[0].type == "session_stopped"
+    assert commit.changes[0].document["status"] == "queued"
+    assert active.feed(inputs.SteerAnswered(sent.entry_id, "injected")) == ()
 
 
 def test_7_8_cancel_queued(active, events_of):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from greenroom.actors.core import busy_input, inputs
 from greenroom.actors.core import effects as fx
-from greenroom.actors.core import inputs
-from greenroom.actors.core.lifecycle import DRAIN_TIMER
-from greenroom.actors.core.state import TRANSITIONS, transition
+from greenroom.actors.core.lifecycle import DRAIN_TIMER, QUEUE_RETRY_S, QUEUE_TIMER
+from greenroom.actors.core.state import TRANSITIONS, InputQueue, transition
+from greenroom.actors.core.stopping import STOP_RETRY_S, STOP_TIMER
 from greenroom.actors.errors import (
+    AgentError,
     InvalidStateTransitionError,
     SessionNotActiveError,
     StorageError,
+    StoreSyncFailedError,
 )
 from greenroom.actors.model.event import AgentEvent, EventType
 from greenroom.actors.model.failure import FailureKind, SessionFailure
+from greenroom.actors.model.restart import RestartPolicy
 from greenroom.actors.model.session import State, StopCause, StopReason
 
 EXIT = inputs.AgentExited("exit status 9", SessionFailure(FailureKind.PROCESS_EXIT, "gone"), "log")
@@ -222,4 +228,71 @@ def test_3_a_rejected_commit_gives_the_queue_back_as_it_is_stored(active):
     effects = active.feed(inputs.CommitFailed(StorageError("full disk"), (), 4))
     assert active.state.queue.entries == ()
     assert active.state.queue.generation == 4
-    assert effects == (fx.Report("error", "full disk"),)
+    assert effects == (
+        fx.AcceptCommits(),
+        fx.Report("error", "full disk"),
+        fx.ArmTimer(QUEUE_TIMER, QUEUE_RETRY_S),
+    )
+
+
+def test_8_3_queued_input_waits_while_the_store_refuses_and_is_tried_again(active, kinds):
+    """A write that fails at once again and again must not become a loop."""
+    active.run_turn()
+    active.prompt("queued", mode="queue")
+    documents = tuple(busy_input.document(entry) for entry in active.state.queue.entries)
+    active.feed(inputs.CommitFailed(StorageError("full disk"), documents))
+    assert "SendPrompt" not in kinds(active.end_turn())
+    assert "SendPrompt" in kinds(active.feed(inputs.TimerFired(QUEUE_TIMER)))
+
+
+def test_8_3_a_store_whose_sync_failed_is_not_tried_again(active, kinds):
+    effects = active.feed(inputs.CommitFailed(StoreSyncFailedError("fsync")))
+    assert kinds(effects) == ["AcceptCommits", "Report"]
+
+
+@pytest.mark.parametrize("mode", ["temporary", "transient"])
+def test_9_5_an_agent_that_ends_while_its_prompt_is_refused_takes_the_session_along(
+    make_bench, mode
+):
+    """The end of a turn in its set-up is the end of a turn."""
+    bench = make_bench(restart=RestartPolicy(mode))
+    bench.activate()
+    bench.prompt()
+    turn_id = bench.turn_id
+    bench.feed(inputs.AgentExited("exit status 1"))
+    effects = bench.feed(inputs.PromptStartFailed(turn_id, AgentError("gone")))
+    if mode == "temporary":
+        assert finalize_of(effects)
+    else:
+        assert bench.state.restarting
+        assert any(isinstance(effect, fx.ArmTimer) for effect in effects)
+
+
+def test_12_5_a_mandatory_stop_that_fails_is_tried_again_until_the_agent_is_gone(active):
+    active.run_turn()
+    active.state = replace(active.state, stalled="activity_timeout")
+    effects = active.feed(inputs.AgentStopFailed(AgentError("deaf")))
+    assert effects == (fx.ArmTimer(STOP_TIMER, STOP_RETRY_S),)
+    (stop,) = active.feed(inputs.TimerFired(STOP_TIMER))
+    assert isinstance(stop, fx.StopAgent)
+    active.feed(EXIT)
+    assert active.feed(inputs.TimerFired(STOP_TIMER)) == ()
+
+
+def test_11_3_a_stop_a_caller_asked_for_is_the_callers_to_repeat(active, kinds):
+    active.ask(inputs.StopRequested, cause=StopCause.USER_REQUESTED)
+    assert kinds(active.feed(inputs.AgentStopFailed(AgentError("deaf")))) == ["Refuse"]
+    assert active.feed(inputs.TimerFired(STOP_TIMER)) == ()
+
+
+def test_7_12_queued_input_goes_on_once_the_start_is_complete(make_bench, kinds):
+    """``on_session_created`` comes before everything else about an incarnation (01 19)."""
+    bench = make_bench()
+    bench.activate()
+    bench.state = replace(bench.state, queue=InputQueue(0, 1, (entry_of(bench.state),)), held=True)
+    assert "SendPrompt" in kinds(bench.feed(inputs.Activated()))
+
+
+def entry_of(state):
+    entry = busy_input.new_entry(state, "waited", "queue", state.meta.created_at)[1]
+    return replace(entry, seq=1)
