@@ -91,13 +91,25 @@ def ls(home: Path | None, as_json: bool) -> None:
 
 
 @greenroom.command()
+@click.option("--probe", is_flag=True, help="Start those that are installed and open a session.")
 @JSON_OPTION
 @one_line
-def agents(as_json: bool) -> None:
+def agents(probe: bool, as_json: bool) -> None:
     """List the agents that can be run, and which of them are installed."""
-    from .listing import list_agents
+    from .agents import list_agents
 
-    list_agents(as_json=as_json)
+    list_agents(probe=probe, as_json=as_json)
+
+
+@greenroom.command()
+@click.option("--agent", "agent_name", required=True, help="See `greenroom agents`.")
+@JSON_OPTION
+@one_line
+def doctor(agent_name: str, as_json: bool) -> None:
+    """Say whether an agent is installed, which version, and whether it opens a session."""
+    from .agents import examine_agent
+
+    sys.exit(0 if examine_agent(agent_name, as_json=as_json) else 1)
 
 
 @greenroom.command()

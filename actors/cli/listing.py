@@ -1,4 +1,4 @@
-"""``greenroom ls`` and ``greenroom agents``: what there is, without starting a runtime."""
+"""``greenroom ls``: the stored sessions, without starting a runtime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from ...storage.catalog import view_catalog
-from ...transport.agent.presets import PRESETS, installed
 from ..core.recovery import classify_inactive_meta_for_recovery
 from ..manager.options import default_home
 from ..model.session import SessionMeta
@@ -49,23 +48,3 @@ def _shown(meta: SessionMeta, owned: bool) -> SessionMeta:
     if owned:
         return meta
     return classify_inactive_meta_for_recovery(datetime.now(UTC), meta)[0]
-
-
-def list_agents(*, as_json: bool) -> None:
-    """One line per known agent."""
-    for agent in PRESETS.values():
-        there = installed(agent)
-        if as_json:
-            echo_json(
-                {
-                    "name": agent.name,
-                    "installed": there,
-                    "command": agent.command,
-                    "description": agent.description,
-                    "install_hint": agent.install_hint,
-                }
-            )
-            continue
-        status = click.style("installed", fg="green") if there else "missing  "
-        hint = "" if there else click.style(f"  ({agent.install_hint})", dim=True)
-        click.echo(f"{agent.name:<10} {status}  {agent.description}{hint}")

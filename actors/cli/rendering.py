@@ -73,6 +73,14 @@ def row_line(row: SessionEvent) -> str:
     return f"{row.session_id} {row.epoch}:{row.sequence:<5} {row.type:<26} {text}".rstrip()
 
 
+def event_document(event: AgentEvent) -> dict[str, object]:
+    """The members of an event, its raw JSON as the value it is."""
+    document: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(event, raw=None))
+    if event.raw is not None:
+        document["raw"] = event.raw.value
+    return document
+
+
 def echo_json(value: object) -> None:
     """One compact JSON value on a line of its own."""
-    click.echo(msgspec.json.encode(value, enc_hook=lambda raw: raw.value).decode())
+    click.echo(msgspec.json.encode(value).decode())

@@ -61,7 +61,7 @@ def converse(
     renderer = Renderer()
     for event in stream:
         if as_json:
-            echo_json(event)
+            echo_json(event_document(event))
         else:
             renderer.show(event)
         if event.type == EventType.PERMISSION and not event.decision:
