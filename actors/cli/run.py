@@ -16,7 +16,7 @@ from ..model.event import AgentEvent, EventType, RawJSON
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..session.stream import PromptStream
 from .keys import ANSWERS
-from .rendering import Renderer, echo_json
+from .rendering import Renderer, echo_json, event_document
 
 AnySession = Session | RemoteSession
 AnyStream = PromptStream | RemotePromptStream
