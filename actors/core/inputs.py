@@ -1,6 +1,6 @@
 """Everything that can happen to a session: the closed union of its mailbox inputs.
 
-Past participles; each is one message. ``ask`` identifies who waits for an answer: every input that
+Each is one message. ``ask`` identifies who waits for an answer: every input that
 has one is answered exactly once, by an effect ``Reply`` or ``Refuse``.
 
 ========  =====================================================================================
@@ -120,10 +120,7 @@ class PromptSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class PromptStarted:
-    """The driver took the prompt and its stream is open (02 A10).
-
-    ``at_s``, here and below, is when it was received, on the monotonic clock.
-    """
+    """The driver has the prompt (02 A10). ``at_s``: when, on the monotonic clock."""
 
     turn_id: str
     at_s: float = 0.0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from greenroom.actors.testing.simulate import main
@@ -15,25 +17,33 @@ from greenroom.actors.testing.simulation.run import simulate
 
 FAST = 10_000
 FULL = 100_000
+FAST_BUDGET_S = 30.0
+"""Seconds of the processor."""
 
 
-def run_schedules(seeds):
-    steps = 0
-    for seed in seeds:
+def run_schedules(count, budget_s=math.inf):
+    """How many schedules were run, and messages handled."""
+    begun, steps = time.process_time(), 0
+    for seed in range(count):
         outcome = simulate(seed)
         assert outcome.violation is None, f"seed {seed}: {outcome.violation}"
         steps += outcome.steps
-    return steps / len(seeds)
+        if time.process_time() - begun > budget_s:
+            return seed + 1, steps
+    return count, steps
 
 
 @pytest.mark.timeout(600)
-def test_ten_thousand_schedules():
-    assert run_schedules(range(FAST)) >= 20
+def test_ten_thousand_schedules_or_as_many_as_fit():
+    done, steps = run_schedules(FAST, FAST_BUDGET_S)
+    assert done >= 200
+    assert steps / done >= 20
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(7200)
 def test_a_hundred_thousand_schedules():
-    run_schedules(range(FAST, FULL))
+    assert run_schedules(FULL)[0] == FULL
 
 
 def digest(seeds):

@@ -12,9 +12,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ....storage.home import HomeStore
 from ....storage.lockfile import HomeLock
-from ....storage.meta import META_BYTES_MAX, decode_meta, encode_meta
+from ....storage.meta import META_BYTES_MAX
 from ....transport.bus.endpoints import Endpoints
 from ...errors import SessionNotFoundError, StorageError
 from ...manager.options import ManagerOptions
@@ -30,11 +32,16 @@ from .threads import SimThreads, SimWorker
 __all__ = ["HOME", "SimDocuments", "SimWorld"]
 
 HOME = Path("/home")
+_META = msgspec.msgpack.Encoder()
+_META_DECODER = msgspec.msgpack.Decoder(SessionMeta)
 TEMPORARY = ".greenroom-atomic-simulated"
 
 
 class SimDocuments:
-    """Meta documents on a simulated disk, replaced in the same steps as on a real one."""
+    """Meta documents on a simulated disk, replaced in the same steps as on a real one.
+
+    Their bytes are not those of a real one: the form has tests of its own, and costs too much here.
+    """
 
     def __init__(self, disk: SimFileSystem) -> None:
         self._disk = disk
@@ -50,7 +57,8 @@ class SimDocuments:
             raise SessionNotFoundError(
                 f'read meta: session "{session_id}" not found', session_id=session_id
             ) from error
-        return decode_meta(file.read(0, META_BYTES_MAX + 1), path.parent.name)
+        found: SessionMeta = _META_DECODER.decode(file.read(0, META_BYTES_MAX))
+        return found
 
     def write_meta(self, path: Path, meta: SessionMeta) -> None:
         """See :class:`greenroom.actors.session.documents.Documents`."""
@@ -61,7 +69,7 @@ class SimDocuments:
             if disk.exists(temporary):
                 disk.remove(temporary)
             file = disk.open_append(temporary)
-            file.append(encode_meta(meta))
+            file.append(_META.encode(meta))
             file.sync()
             disk.rename(temporary, str(path))
             disk.sync_directory(directory)
