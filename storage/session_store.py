@@ -19,11 +19,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ..actors.errors import StoreClosedError, StoreValidationError
 from ..actors.model.event import NO_TIME, AgentEvent, SessionEvent
 from ..actors.model.query import EventQuery, TurnHistory
+from ..actors.model.runs import TextRun, head_of, runs_of
 from .commit_log import CommitLog
 from .commits import Done, Lane, Part, Stream
 from .event_rows import Cursor, EventRows
@@ -43,18 +42,9 @@ from .journal import RecoveryReport
 from .materialiser import Materialiser
 from .readonly import SessionReader
 from .state_documents import StateDocuments, StateOp, state_operations
+from .stored_rows import StoredRow, StoredRows
 
 __all__ = ["SessionStore", "StateOp", "StoredRow"]
-
-
-class StoredRow(msgspec.Struct, frozen=True, gc=False):
-    """A row that was submitted: it is stored once ``done`` says so."""
-
-    sequence: int
-    epoch: int
-    id: str
-    row: bytes
-    event: AgentEvent
 
 
 class _InFlight(NamedTuple):
@@ -147,7 +137,7 @@ class SessionStore:
         state_ops: Sequence[StateOp] = (),
         durable: bool,
         done: Done,
-    ) -> list[StoredRow]:
+    ) -> StoredRows:
         """Queue one commit of rows and state documents; returns the rows at once.
 
         :param durable: class F (synced before ``done``), else class P (03 13).
@@ -161,7 +151,7 @@ class SessionStore:
         if self._closing or self._closed:
             raise self._closed_error("record")
         stored, keys = self._encode(events, agent_name)
-        rows = [row.row for row in stored]
+        rows = stored.rows
         operations = state_operations(state_ops)
         events_payload = self._events_payload(rows)
         state_payload = (
@@ -240,13 +230,14 @@ class SessionStore:
 
     def _encode(
         self, events: Sequence[AgentEvent], agent_name: str
-    ) -> tuple[list[StoredRow], list[RowKey]]:
-        stored: list[StoredRow] = []
+    ) -> tuple[StoredRows, list[RowKey]]:
+        rows: list[bytes] = []
+        ids = [self._new_event_id() for _ in range(len(events))]
         keys: list[RowKey] = []
-        sequence, epoch = self._sequence, self._epoch
-        encode, new_id = self._encoder.encode, self._new_event_id
         key: RowKey | None = None
-        for event in events:
+        first = self._sequence + 1
+        for run in runs_of(events):
+            event = head_of(run)
             if key is None or event.type != key.type or event.turn_id != key.turn_id:
                 key = RowKey(event.type, event.turn_id, agent_name)
                 if not all(value.strip() for value in key):
@@ -254,12 +245,18 @@ class SessionStore:
             timestamp = event.timestamp
             if timestamp is NO_TIME or timestamp == NO_TIME:
                 timestamp = self._now()
-            sequence += 1
-            row_id = new_id()
-            row = encode(sequence, row_id, agent_name, timestamp, event)
-            stored.append(StoredRow(sequence, epoch, row_id, row, event))
-            keys.append(key)
-        return stored, keys
+            done = len(rows)
+            if isinstance(run, TextRun):
+                rows += self._encoder.encode_run(
+                    first + done, ids[done : done + len(run)], agent_name, timestamp, run
+                )
+            else:
+                rows.append(
+                    self._encoder.encode(first + done, ids[done], agent_name, timestamp, run)
+                )
+            keys += [key] * (len(rows) - done)
+        last = self._sequence + len(rows) if rows else 0
+        return StoredRows(self._epoch, last, ids, rows, events), keys
 
     def _events_payload(self, rows: Sequence[bytes]) -> bytes | None:
         items = [append_item(row) for row in rows]

@@ -5,7 +5,7 @@ Idle and elapsed times come from the caller's monotonic seconds; the times of da
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +18,7 @@ from ..errors import SessionValueError
 from ..model.activity import PROMPT_STARTED, ProcessHealth, SessionActivityMeta, StallReason
 from ..model.event import AgentEvent, EventType
 from ..model.failure import FAILURE_SUMMARY_BYTES_MAX, bound_text
+from ..model.runs import TextRun, runs_of
 from ..model.settings import SessionSupervisionConfig
 from .redaction import Redactor
 
@@ -156,12 +157,13 @@ def resolve_supervision(config: SessionSupervisionConfig) -> SessionSupervisionC
     return config
 
 
-def seen(state: Supervision, events: Iterable[AgentEvent]) -> dict[str, Any]:
+def seen(state: Supervision, events: Sequence[AgentEvent]) -> dict[str, Any]:
     """What a batch of a driver's events changes; nothing if all of them are our own (02 12.2)."""
     changes: dict[str, Any] = {}
     tool, call_id = state.current_tool, state.tool_call_id
     last: AgentEvent | None = None
-    for event in events:
+    for run in runs_of(events):
+        event = run.last if isinstance(run, TextRun) else run
         kind = event.type
         if kind in RUNTIME_TYPES:
             continue

@@ -14,7 +14,7 @@ any with ``usage``   the newest known value of each field, for the turn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -32,6 +32,7 @@ from ..model.records import (
     PermissionRecord,
     TokenStats,
 )
+from ..model.runs import heads_of
 from .effects import TableChange
 
 STATS_PREFIX, PERMISSION_PREFIX, HOOK_RUN_PREFIX = "tok", "perm", "hook"
@@ -68,10 +69,10 @@ def load_stats(document: Mapping[str, Any] | None) -> TokenStats | None:
     return None if document is None else msgspec.convert(dict(document), TokenStats)
 
 
-def enter(books: Books, events: Iterable[AgentEvent]) -> tuple[Books, tuple[TableChange, ...]]:
+def enter(books: Books, events: Sequence[AgentEvent]) -> tuple[Books, tuple[TableChange, ...]]:
     """Take in the rows of one commit; returns what goes into it with them."""
     changes: list[TableChange] = []
-    for event in events:
+    for event in heads_of(events):
         if event.usage is not None and not event.usage.is_zero:
             books = replace(books, usage=_merged(books.usage, event))
         if event.type in (EventType.DONE, EventType.ERROR):

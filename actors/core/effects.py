@@ -16,6 +16,7 @@ later      ``UpsertHealth``, ``MaterializeLedger``: refused by name until their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,7 +45,7 @@ class Commit:
     this carries out; of a request that has a name, name and answer are stored with it.
     """
 
-    events: tuple[AgentEvent, ...] = ()
+    events: Sequence[AgentEvent] = ()
     changes: tuple[TableChange, ...] = ()
     durable: bool = False
     deliver: bool = True

@@ -13,6 +13,7 @@ work      callers' prompts (bounded), agent events and exits (exempt from the bo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -142,7 +143,7 @@ class AgentEventsArrived:
     """
 
     turn_id: str
-    events: tuple[AgentEvent, ...]
+    events: Sequence[AgentEvent]
     at_s: float = 0.0
 
 

@@ -6,7 +6,7 @@ boundary at which a staged steering text goes to the agent (02 9).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from ..model.event import NO_TIME, TERMINAL_TYPES, AgentEvent, EventType
 from ..model.failure import FailureKind
 from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
+from ..model.runs import Run, TextRun, head_of, heads_of, of_runs, runs_of
 from ..model.turn import QueueEntry
 from . import busy_input, own_turns, watching
 from .comeback import cut_turn
@@ -39,7 +40,6 @@ DURABLE_TYPES = frozenset(
 ERROR = EventType.ERROR.value
 TOOL_RESULT = EventType.TOOL_RESULT.value
 PERMISSION = EventType.PERMISSION.value
-EVER_DURABLE = DURABLE_TYPES | {PERMISSION}
 
 
 def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime) -> Step:
@@ -54,22 +54,24 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
     if turn is None or turn.turn_id != input.turn_id or turn.terminal:
         return state, (Report("debug", f"{len(input.events)} events of no open turn dropped"),)
     state, effects = _watched(state, input, now)
-    events: list[AgentEvent] = []
-    for event in input.events:
-        events.append(_normalised(event, turn.turn_id, state, now))
+    runs: list[Run] = []
+    for run in runs_of(input.events):
+        runs.append(_normalised(run, turn.turn_id, state, now))
+        event = head_of(run)
         if event.type in TERMINAL_TYPES:
             turn = replace(state.turn or turn, terminal=event.type, phase=TurnPhase.ENDING)
             state = replace(state, dying=_fatal_detail(event))
             if state.dying:
                 state = cut_turn(state)
             break
+    events = of_runs(runs)
     state, settled = _settle_approvals(replace(state, turn=turn), events)
     commits = _owing(_commits(events), settled)
     effects.extend((*commits, *_markers(events, turn, now), *settled))
     if turn.terminal:
         state, told = terminated(state, turn, now)
         effects.extend(told)
-    elif any(event.type == TOOL_RESULT for event in events):
+    elif any(event.type == TOOL_RESULT for event in heads_of(events)):
         state, steering = _steer_at_boundary(state, turn, now)
         effects.extend(steering)
     return state, tuple(effects)
@@ -81,7 +83,7 @@ def _watched(
     """Activity, and the warning that must come before the error it is about (02 12.2, 12.6)."""
     state, effects = watching.observe(state, input.events, now, input.at_s)
     told = list(effects)
-    for event in input.events:
+    for event in heads_of(input.events):
         if event.type == ERROR:
             state, warned = watching.before_error(state, event, now, input.at_s)
             told.extend(warned)
@@ -126,21 +128,20 @@ def _fatal_detail(event: AgentEvent) -> str:
 
 def _commits(events: Sequence[AgentEvent]) -> list[Commit]:
     """One commit per run of rows of the same durability, in order."""
-    if {event.type for event in events}.isdisjoint(EVER_DURABLE):
-        return [Commit(tuple(events))] if events else []
-    runs: list[tuple[bool, list[AgentEvent]]] = []
-    for event in events:
+    alike: list[tuple[bool, list[Run]]] = []
+    for run in runs_of(events):
+        event = head_of(run)
         durable = event.type in DURABLE_TYPES or _is_decided(event)
-        if not runs or runs[-1][0] is not durable:
-            runs.append((durable, []))
-        runs[-1][1].append(event)
-    return [Commit(tuple(run), durable=durable) for durable, run in runs]
+        if not alike or alike[-1][0] is not durable:
+            alike.append((durable, []))
+        alike[-1][1].append(run)
+    return [Commit(of_runs(runs), durable=durable) for durable, runs in alike]
 
 
-def _markers(events: Iterable[AgentEvent], turn: Turn, now: datetime) -> list[Commit]:
+def _markers(events: Sequence[AgentEvent], turn: Turn, now: datetime) -> list[Commit]:
     """What an ``error`` leaves in the transcript, right behind it (02 13)."""
     cancelled = turn.cancel_requested
-    errors = [event for event in events if event.type == ERROR]
+    errors = [event for event in heads_of(events) if event.type == ERROR]
     notes = (marker_for(event, now, turn_cancelled=cancelled) for event in errors)
     return [Commit((note,), deliver=False) for note in notes if note is not None]
 
@@ -148,7 +149,9 @@ def _markers(events: Iterable[AgentEvent], turn: Turn, now: datetime) -> list[Co
 def _owing(commits: list[Commit], settled: tuple[Reply, ...]) -> list[Commit]:
     """The last of the decisions' rows brings the answers of those who decided."""
     if settled:
-        decided = [i for i, commit in enumerate(commits) if any(map(_is_decided, commit.events))]
+        decided = [
+            i for i, commit in enumerate(commits) if any(map(_is_decided, heads_of(commit.events)))
+        ]
         commits[decided[-1]] = replace(commits[decided[-1]], owed=settled)
     return commits
 
@@ -157,30 +160,32 @@ def _is_decided(event: AgentEvent) -> bool:
     return event.type == PERMISSION and bool(event.decision)
 
 
-def _facts_arrived(state: SessionState, events: Iterable[AgentEvent], now: datetime) -> Step:
+def _facts_arrived(state: SessionState, events: Sequence[AgentEvent], now: datetime) -> Step:
     """What the agent says outside a turn is a fact of the session, under an id of its own (R11)."""
     state, turn_id = mint(state, TURN_PREFIX)
-    facts = [_normalised(event, turn_id, state, now) for event in events]
-    return state, tuple(_commits(facts))
+    facts = [_normalised(run, turn_id, state, now) for run in runs_of(events)]
+    return state, tuple(_commits(of_runs(facts)))
 
 
-def _normalised(event: AgentEvent, turn_id: str, state: SessionState, now: datetime) -> AgentEvent:
+def _normalised(run: Run, turn_id: str, state: SessionState, now: datetime) -> Run:
     """Fill what the driver left blank; what it gave is kept (03 2.3)."""
-    return msgspec.structs.replace(
+    event = head_of(run)
+    filled = msgspec.structs.replace(
         event,
         turn_id=event.turn_id or turn_id,
         session_id=event.session_id or state.meta.acp_session_id,
         timestamp=now if event.timestamp == NO_TIME else event.timestamp,
     )
+    return run.like(filled) if isinstance(run, TextRun) else filled
 
 
 def _settle_approvals(
-    state: SessionState, events: Iterable[AgentEvent]
+    state: SessionState, events: Sequence[AgentEvent]
 ) -> tuple[SessionState, tuple[Reply, ...]]:
     """A caller's decision is acknowledged once its row is there."""
     if not state.approvals:
         return state, ()
-    decided = {event.request_id for event in events if _is_decided(event)}
+    decided = {event.request_id for event in heads_of(events) if _is_decided(event)}
     recorded: list[Ask] = [
         ask for ask, request_id in state.approvals if request_id in decided or not request_id
     ]

@@ -11,20 +11,21 @@ white space     alone is nothing to hide: it is kept byte for byte
 ==============  ==============================================================================
 
 What had nothing to hide is returned as the same object. The raw JSON of a chunk of text is not
-stored: it is looked at when somebody asks for it, with the secrets known when it came.
+stored: of a run it is looked at when somebody asks for it, with the secrets known when it came.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from ..model.event import TEXT_CHUNK_TYPES, AgentEvent, RawJSON
+from ..model.event import AgentEvent, RawJSON
 from ..model.failure import SessionFailure, bound_text
+from ..model.runs import TextRun, of_runs, runs_of
 from ..model.session import SessionMeta
 from .secret_text import CLAIM_PREFIX, MARK, STEMS, hide_values, is_secret_name
 
@@ -93,16 +94,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """``text`` without secrets; the same object when there is nothing to hide."""
-        if ":" not in text and "=" not in text:
-            # Without a separator only rules 2, 3 and 6 can match: most chunks end here.
-            lowered = text.lower()
-            if "bearer" not in lowered and CLAIM_PREFIX not in lowered:
-                for secret in self._secrets:
-                    if secret in text:
-                        break
-                else:
-                    return text
-        return self._redact_to_the_end(text)
+        return self._redact_to_the_end(text) if self._may_hide(text) else text
 
     def redact_and_bound(self, text: str, bytes_max: int) -> str:
         """Redact, then cut to ``bytes_max`` bytes of UTF-8 (01 11.4)."""
@@ -146,17 +138,31 @@ class Redactor:
         # Half of a surrogate pair may be escaped in JSON text, but has no bytes of its own.
         return RawJSON(text.encode("utf-8", "replace"))
 
-    def redact_later(self, raw: RawJSON) -> RawJSON:
-        """As :meth:`redact_raw`, when somebody looks; by the secrets known now."""
+    def redact_run(self, run: TextRun) -> TextRun:
+        """Chunks with their texts redacted, and their raw values when somebody looks at one."""
         redact = self._redact_as_of_now
         if redact is None:
             frozen = Redactor()
             frozen._secrets, frozen._needles = self._secrets, self._needles
             redact = self._redact_as_of_now = frozen._redacted_data
-        return RawJSON(None, redact, raw)
+        texts = run.texts
+        # One look at all: a text may be suspicious only if what holds it is.
+        if self._may_hide("\n".join(texts)):
+            texts = [self.redact(text) for text in texts]
+        return TextRun(run.template, texts, run.raws, redact)
 
     def _redacted_data(self, raw: RawJSON) -> bytes:
         return self.redact_raw(raw).data
+
+    def _may_hide(self, text: str) -> bool:
+        """A cheap look at which most chunks end."""
+        if ":" in text or "=" in text:
+            return True
+        # Without a separator only rules 2, 3 and 6 can match.
+        lowered = text.lower()
+        if "bearer" in lowered or CLAIM_PREFIX in lowered:
+            return True
+        return any(secret in text for secret in self._secrets)
 
     def _order(self) -> None:
         self._redact_as_of_now = None
@@ -233,29 +239,23 @@ class Redactor:
         return shown if changed else members
 
 
+def redact_events(events: Sequence[AgentEvent], redactor: Redactor) -> Sequence[AgentEvent]:
+    """Events as they may be shown, run by run."""
+    return of_runs(
+        [
+            redactor.redact_run(run)
+            if isinstance(run, TextRun)
+            else redact_agent_event(run, redactor)
+            for run in runs_of(events)
+        ]
+    )
+
+
 def redact_agent_event(event: AgentEvent, redactor: Redactor) -> AgentEvent:
     """The event with every display field and its raw JSON redacted (03 3.3).
 
     Ids, correlation and usage stay. The same object when there is nothing to hide.
     """
-    raw = event.raw
-    # Nearly all events are chunks: no loop for them, and no look into what is not stored.
-    if (raw is None or event.type in TEXT_CHUNK_TYPES) and not (
-        event.title
-        or event.error
-        or event.tool_call_id
-        or event.stop_reason
-        or event.runtime
-        or event.action
-        or event.resource
-        or event.decision
-        or event.failure
-        or event.synthetic
-    ):
-        shown = redactor.redact(event.text)
-        if raw is not None:
-            return msgspec.structs.replace(event, text=shown, raw=redactor.redact_later(raw))
-        return event if shown is event.text else msgspec.structs.replace(event, text=shown)
     changes: dict[str, Any] = {
         name: shown
         for name in TEXT_FIELDS
@@ -268,8 +268,8 @@ def redact_agent_event(event: AgentEvent, redactor: Redactor) -> AgentEvent:
     if event.runtime:
         shown_names = event.runtime.keys() - RUNTIME_EXEMPT
         changes["runtime"] = _redact_texts(event.runtime, shown_names, redactor)
-    if raw is not None:
-        changes["raw"] = redactor.redact_raw(raw)
+    if event.raw is not None:
+        changes["raw"] = redactor.redact_raw(event.raw)
     if all(getattr(event, name) is value for name, value in changes.items()):
         return event
     return msgspec.structs.replace(event, **changes)

@@ -22,7 +22,7 @@ is no recovery.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -111,7 +111,7 @@ def started(
     return state, (*saved, *recovered)
 
 
-def observed(state: Supervision, events: Iterable[AgentEvent], now: datetime, at_s: float) -> Step:
+def observed(state: Supervision, events: Sequence[AgentEvent], now: datetime, at_s: float) -> Step:
     """The driver brought events of the turn, all at once or one by one (02 12.2)."""
     if state.phase is not Watch.WATCHING:
         return state, ()

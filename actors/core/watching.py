@@ -6,7 +6,7 @@ it causes, and rows leave in order, so a caller always sees it first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -57,7 +57,7 @@ def begin(state: SessionState, turn: Turn, now: datetime, at_s: float) -> Step:
     return _apply(state, watch, decisions, now, at_s, arm=True)
 
 
-def observe(state: SessionState, events: Iterable[AgentEvent], now: datetime, at_s: float) -> Step:
+def observe(state: SessionState, events: Sequence[AgentEvent], now: datetime, at_s: float) -> Step:
     """What the agent brings is a sign of life; only an unsaved one moves the timer."""
     watch = state.watch
     if watch is None:

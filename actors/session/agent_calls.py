@@ -26,6 +26,7 @@ from ..core.work_inputs import AgentTurnOpened, AgentWorkChanged
 from ..errors import PromptCanceledError, ScopedInterruptNotFoundError, SessionError
 from ..model.activity import ProcessHealth
 from ..model.agent import ApproveRequest
+from ..model.runs import kept
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..runtime.mailbox import Lane
 from .hook_runner import within
@@ -233,7 +234,7 @@ def _hand_over(live: LiveSession, stream: DriverStream) -> None:
     messages = Messages(
         live,
         turn_id,
-        lambda batch: live.hand_over(inputs.AgentEventsArrived(turn_id, tuple(batch), now_s())),
+        lambda batch: live.hand_over(inputs.AgentEventsArrived(turn_id, kept(batch), now_s())),
     )
     bundles, ports = live.ports.bundles, live.ports
     while batch := stream.take():

@@ -26,6 +26,7 @@ from ..core.redaction import Redactor
 from ..errors import StorageError
 from ..model.event import AgentEvent
 from ..model.failure import SessionFailure
+from ..model.runs import heads_of
 from ..model.session import SessionMeta
 from .documents import Documents
 
@@ -96,7 +97,7 @@ class CrashBundles:
         self, events: Sequence[AgentEvent], meta: SessionMeta, process: AgentProcess | None
     ) -> Sequence[AgentEvent]:
         """A batch in which every failure that wants a bundle has one (02 P4)."""
-        if not any(event.failure is not None for event in events):
+        if not any(event.failure is not None for event in heads_of(events)):
             return events
         return [self._attached(event, meta, process) for event in events]
 

@@ -14,18 +14,19 @@ from typing import Any
 import gevent
 import msgspec
 
-from ...storage.session_store import StoredRow
+from ...storage.stored_rows import StoredRows
 from ...transport.agent.context import CallContext
 from ..core import effects as fx
 from ..core import inputs
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE
 from ..core.hooking import session_payload
-from ..core.redaction import redact_agent_event, redact_meta
+from ..core.redaction import redact_events, redact_meta
 from ..core.turn import as_session_error
 from ..core.watching import SUPERVISION_TIMER
 from ..errors import OperationUnavailableError, SessionError
 from ..model.hooks import HookEvent, HookPayload
 from ..model.records import HookRunRecord
+from ..model.runs import heads_of
 from ..model.settings import LIFECYCLE_TIMEOUT
 from ..model.turn import SendPromptResult
 from ..runtime.mailbox import Lane
@@ -109,9 +110,7 @@ class Interpreter:
         if self._rejecting is not None:
             self._outbox.settle(batch, self._rejecting)
             return
-        redactor = self._ports.redactor
-        shown = [redact_agent_event(event, redactor) for event in commit.events]
-        commit = replace(commit, events=tuple(shown))
+        commit = replace(commit, events=redact_events(commit.events, self._ports.redactor))
         item.effect = commit
         self._record_hooks.before(commit.events)
         try:
@@ -234,15 +233,15 @@ class Interpreter:
                 )
 
     def _publish(
-        self, commit: fx.Commit, rows: Sequence[StoredRow], error: SessionError | None
+        self, commit: fx.Commit, rows: StoredRows, error: SessionError | None
     ) -> None:
         """A stored row is published and delivered; a rejected one is only delivered, marked so."""
         if error is None and rows:
-            self._ports.publish(self._ports.session_id, [row.row for row in rows])
+            self._ports.publish(self._ports.session_id, rows.rows)
             self._record_hooks.after(rows)
         if not commit.events:
             return
-        last, delivered = rows[-1].sequence if rows else 0, commit.events
+        last, delivered = rows.last, commit.events
         if error is not None or not rows:
             last = 0
             delivered = tuple(
@@ -251,7 +250,7 @@ class Interpreter:
         self._ports.notices.stored(self._live.handle, self._ports.session_id, delivered)
         if not commit.deliver:
             return
-        stream = self._streams.get(delivered[0].turn_id)
+        stream = self._streams.get(next(heads_of(delivered)).turn_id)
         if stream is not None:
             stream.push(delivered, last)
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ...storage.session_store import StoredRow
+from ...storage.stored_rows import NO_ROWS, StoredRows
 from ..core.effects import Effect
 from ..errors import SessionError
 from ..runtime.future import GreenFuture
@@ -22,7 +22,7 @@ class Item:
     """One ordered effect, and the rows it was given when it was submitted."""
 
     effect: Effect
-    rows: Sequence[StoredRow] = ()
+    rows: StoredRows = NO_ROWS
 
 
 @dataclass(slots=True, eq=False)

@@ -11,12 +11,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from types import TracebackType
 
 import pykka
 
 from ..errors import PromptStreamLaggedError
 from ..model.event import AgentEvent
+from ..model.runs import heads_of
 from ..runtime.future import GreenFuture
 
 _NO_WAIT: GreenFuture[None] = GreenFuture()
@@ -52,14 +54,15 @@ class PromptStream:
 
         :param last: the sequence of the last one; 0 when they could not be stored.
         """
-        if events[-1].is_terminal:  # nothing of a turn follows its terminal event
-            self._terminal = events[-1]
+        for event in heads_of(events):
+            if event.is_terminal:
+                self._terminal = event
         if not (self._closed or self._lagged):
-            fitting = events[: self._size - len(self._events)]
-            self._events.extend(fitting)
-            beyond = len(events) - len(fitting)
+            room = self._size - len(self._events)
+            self._events.extend(islice(events, room))
+            beyond = max(0, len(events) - room)
             self._lagged = beyond > 0
-            if last and fitting:
+            if last and room:
                 self._last_sequence = last - beyond
         self._wake()
 

@@ -6,6 +6,7 @@ row is put together from pieces made once (03 14.1); everything else takes the g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import cbor2
@@ -13,6 +14,7 @@ import msgspec
 
 from ...actors.errors import StoreValidationError
 from ...actors.model.event import EVENT_SCHEMA, NO_TIME, TEXT_CHUNK_TYPES, AgentEvent
+from ...actors.model.runs import TextRun
 from .cbor_items import ARRAY, TEXT, UNSIGNED, head
 from .envelope import EVENT_MEMBERS
 from .rows import ROW_BYTES_MAX, ROW_HEAD, encode_row
@@ -41,6 +43,14 @@ def encode_text(text: str) -> bytes:
     return (_SHORT_HEADS[size] if size < 1024 else head(TEXT, size)) + data
 
 
+def _is_plain(event: AgentEvent, timestamp: datetime) -> bool:
+    """Whether nothing but its text makes the event another than a chunk of its turn."""
+    if event.type not in TEXT_CHUNK_TYPES or timestamp is not event.timestamp:
+        return False
+    members = msgspec.structs.astuple(event)
+    return members[_TEXT + 1 : _END] == _END_UNSET and members[_LEADING:_TIMESTAMP] == _MIDDLE_UNSET
+
+
 class RowEncoder:
     """Encodes the rows of one session and epoch; keeps the pieces of the last chunk's row."""
 
@@ -67,6 +77,23 @@ class RowEncoder:
         self._moment: datetime = NO_TIME
         self._moment_text = b""
 
+    def encode_run(
+        self,
+        sequence: int,
+        ids: Sequence[str],
+        agent_name: str,
+        timestamp: datetime,
+        run: TextRun,
+    ) -> list[bytes]:
+        """The rows of chunks that follow each other, from ``sequence`` on; as :meth:`encode`."""
+        template = run.template
+        if _is_plain(template, timestamp) and max(map(len, run.texts)) <= _LONGEST_CHUNK:
+            return self._chunk_rows(sequence, ids, agent_name, template, run.texts)
+        return [
+            self.encode(number, row_id, agent_name, timestamp, event)
+            for number, (row_id, event) in enumerate(zip(ids, run, strict=True), sequence)
+        ]
+
     def encode(
         self, sequence: int, row_id: str, agent_name: str, timestamp: datetime, event: AgentEvent
     ) -> bytes:
@@ -74,14 +101,8 @@ class RowEncoder:
 
         :raises StoreValidationError: see :func:`rows.encode_row`.
         """
-        if event.type in TEXT_CHUNK_TYPES and timestamp is event.timestamp:
-            members = msgspec.structs.astuple(event)
-            if (
-                members[_TEXT + 1 : _END] == _END_UNSET
-                and members[_LEADING:_TIMESTAMP] == _MIDDLE_UNSET
-                and len(event.text) <= _LONGEST_CHUNK
-            ):
-                return self._chunk_row(sequence, row_id, agent_name, event)
+        if _is_plain(event, timestamp) and len(event.text) <= _LONGEST_CHUNK:
+            return self._chunk_rows(sequence, (row_id,), agent_name, event, (event.text,))[0]
         return encode_row(
             session_id=self._session_id,
             epoch=self._epoch,
@@ -94,37 +115,42 @@ class RowEncoder:
             event=event,
         )
 
-    def _chunk_row(self, sequence: int, row_id: str, agent_name: str, event: AgentEvent) -> bytes:
+    def _chunk_rows(
+        self,
+        sequence: int,
+        ids: Sequence[str],
+        agent_name: str,
+        event: AgentEvent,
+        texts: Sequence[str],
+    ) -> list[bytes]:
+        rows = []
         try:
-            if (
-                event.turn_id,
-                event.type,
-                event.session_id,
-            ) != self._chunk or agent_name != self._agent_name:
-                self._keep_pieces(agent_name, event)
-            if event.timestamp != self._moment or not self._moment_text:
-                self._moment_text = encode_text(time_text(event.timestamp))
-                self._moment = event.timestamp
-            # Spelled out: a call for each text would cost as much as the row.
-            time, own_id, text = self._moment_text, row_id.encode(), event.text.encode()
-            size = len(text)
-            return b"".join(
-                (
-                    self._prefix,
-                    head(UNSIGNED, sequence),
-                    _SHORT_HEADS[len(own_id)] if len(own_id) < 1024 else head(TEXT, len(own_id)),
-                    own_id,
-                    self._turn,
-                    time,
-                    _WITH_TEXT if text else _WITHOUT_TEXT,
-                    self._kind,
-                    time,
-                    b"" if not text else _SHORT_HEADS[size] if size < 1024 else head(TEXT, size),
-                    text,
-                )
-            )
+            self._prepare(agent_name, event)
+            prefix, time, join = self._prefix, self._moment_text, b"".join
+            middle, behind = self._turn + time, self._kind + time
+            with_text, without_text = middle + _WITH_TEXT + behind, middle + _WITHOUT_TEXT + behind
+            for number, (row_id, text) in enumerate(zip(ids, texts, strict=True), sequence):
+                # Spelled out: a call for each text would cost as much as the row.
+                own_id, data = row_id.encode(), text.encode()
+                length, size = len(own_id), len(data)
+                own_head = _SHORT_HEADS[length] if length < 1024 else head(TEXT, length)
+                parts = (prefix, head(UNSIGNED, number), own_head, own_id)
+                if size:
+                    text_head = _SHORT_HEADS[size] if size < 1024 else head(TEXT, size)
+                    rows.append(join((*parts, with_text, text_head, data)))
+                else:
+                    rows.append(join((*parts, without_text)))
         except UnicodeEncodeError as error:
             raise StoreValidationError(f"store: event can not be encoded: {error}") from error
+        return rows
+
+    def _prepare(self, agent_name: str, event: AgentEvent) -> None:
+        facts = (event.turn_id, event.type, event.session_id)
+        if facts != self._chunk or agent_name != self._agent_name:
+            self._keep_pieces(agent_name, event)
+        if event.timestamp != self._moment or not self._moment_text:
+            self._moment_text = encode_text(time_text(event.timestamp))
+            self._moment = event.timestamp
 
     def _keep_pieces(self, agent_name: str, event: AgentEvent) -> None:
         kind = encode_text(event.type)

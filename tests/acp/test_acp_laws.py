@@ -90,7 +90,7 @@ def fed(make_peer, pieces):
     joined = []
     for output in peer.outputs:
         if joined and isinstance(output, EventsEmitted) and isinstance(joined[-1], EventsEmitted):
-            output = EventsEmitted(joined.pop().events + output.events)
+            output = EventsEmitted((*joined.pop().events, *output.events))
         joined.append(output)
     return joined, peer.sent
 

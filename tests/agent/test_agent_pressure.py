@@ -81,7 +81,7 @@ def flood(stage, text_bytes, total):
     while events := stream.take():
         taken += sum(len(event.text) for event in events)
         most = max(most, resident())
-    assert events == []
+    assert not events
     return taken, most
 
 

@@ -248,7 +248,7 @@ def cancel_settles(scene):
     """What comes after a cancel belongs to the turn until the agent answers (D27)."""
     scene.start()
     stream = scene.stage.prompt(scene.process, "x")
-    events = stream.take()
+    events = list(stream.take())
     scene.driver.cancel(soon(), scene.process)
     events += list(stream)
     assert said(events) == "before after"

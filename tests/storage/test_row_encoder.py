@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from greenroom.actors.errors import StoreValidationError
 from greenroom.actors.model.event import NO_TIME, AgentEvent, EventType, RawJSON
+from greenroom.actors.model.runs import TextRun
 from greenroom.storage.format import envelope
 from greenroom.storage.format.cbor_items import TEXT, head
 from greenroom.storage.format.envelope import FACTLESS
 from greenroom.storage.format.row_encoder import RowEncoder, encode_text
-from greenroom.storage.format.rows import decode_row, encode_row
+from greenroom.storage.format.rows import ROW_BYTES_MAX, decode_row, encode_row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,30 @@ def test_one_encoder_after_many_rows_makes_the_rows_of_the_general_one(
     for event, agent in events:
         row = encoder.encode(sequence, "ev-1", agent, event.timestamp, event)
         assert row == general(sequence, event.timestamp, event, agent)
+
+
+@given(
+    event=EVENTS,
+    texts=st.lists(st.text(max_size=5) | st.just("long " * 300), min_size=1, max_size=4),
+    sequence=st.integers(1, 1 << 40),
+)
+def test_a_run_makes_the_rows_of_its_events(
+    event: AgentEvent, texts: list[str], sequence: int
+) -> None:
+    run = TextRun(event, texts, [None] * len(texts))
+    rows = RowEncoder("s-é", 3).encode_run(
+        sequence, ["ev-1"] * len(texts), "demo", event.timestamp, run
+    )
+    assert rows == [
+        general(number, event.timestamp, one, "demo") for number, one in enumerate(run, sequence)
+    ]
+
+
+def test_a_run_with_a_text_that_is_no_chunk_any_more_makes_the_same_rows() -> None:
+    event = AgentEvent(type="thought", turn_id="t", timestamp=NOON)
+    run = TextRun(event, ["a", "b" * (ROW_BYTES_MAX // 8 + 1)], [None, None])
+    rows = RowEncoder("s-é", 3).encode_run(7, ["ev-1", "ev-1"], "demo", NOON, run)
+    assert rows == [general(number, NOON, one, "demo") for number, one in enumerate(run, 7)]
 
 
 def test_a_row_has_its_own_time_when_the_event_has_none() -> None:

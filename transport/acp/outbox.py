@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...actors.model.event import AgentEvent
+from ...actors.model.runs import Run, of_runs
 from .jsonrpc import excerpt
 from .options import LOG_LINES_MAX
 from .outputs import EventsEmitted, Logged, Output, TimerArmed, TimerCancelled
@@ -12,7 +12,7 @@ class Outbox:
     """Collects outputs until they are drained; neighbouring events become one output."""
 
     def __init__(self) -> None:
-        self.events: list[AgentEvent] = []
+        self.events: list[Run] = []
         """Append events here; they keep their place among the outputs."""
         self._outputs: list[Output] = []
         self._armed: set[str] = set()
@@ -31,7 +31,7 @@ class Outbox:
 
     def _cut(self) -> None:
         if self.events:
-            self._outputs.append(EventsEmitted(tuple(self.events)))
+            self._outputs.append(EventsEmitted(of_runs(self.events)))
             self.events.clear()
 
     def log(self, level: str, text: str) -> None:

@@ -6,7 +6,7 @@ Nothing here is an instruction to write: bytes are drained with ``data_to_send``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -57,7 +57,7 @@ class EventsEmitted:
     on in the background (07 4.10). ``timestamp`` is ``NO_TIME``.
     """
 
-    events: tuple[AgentEvent, ...]
+    events: Sequence[AgentEvent]
 
 
 @dataclass(frozen=True, slots=True)

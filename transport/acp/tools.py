@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...actors.model.event import AgentEvent, EventType
+from ...actors.model.runs import Run
 from .inputs import ToolChanged
 from .options import DEFERRED_RESULTS_MAX, KNOWN_TOOLS_MAX
 
@@ -61,7 +62,7 @@ class Tools:
         if len(self._expected) < KNOWN_TOOLS_MAX:
             self._expected.add(tool_call_id)
 
-    def take(self, update: ToolChanged, out: list[AgentEvent]) -> None:
+    def take(self, update: ToolChanged, out: list[Run]) -> None:
         """Append the events of a report."""
         tool_call_id = update.tool_call_id
         if update.announces or not update.final:
@@ -82,17 +83,17 @@ class Tools:
             if len(self._deferred) > DEFERRED_RESULTS_MAX:
                 self._release(next(iter(self._deferred)), out)
 
-    def flush(self, out: list[AgentEvent]) -> None:
+    def flush(self, out: list[Run]) -> None:
         """Let results go whose call was never announced: they announce it themselves (07 R19)."""
         while self._deferred:
             self._release(next(iter(self._deferred)), out)
 
-    def _release(self, tool_call_id: str, out: list[AgentEvent]) -> None:
+    def _release(self, tool_call_id: str, out: list[Run]) -> None:
         update = self._deferred.pop(tool_call_id)
         self._announce(update, out)
         self._result(update, out)
 
-    def _announce(self, update: ToolChanged, out: list[AgentEvent]) -> None:
+    def _announce(self, update: ToolChanged, out: list[Run]) -> None:
         known = self._known.setdefault(update.tool_call_id, _Known())
         if update.cancellable is not None:
             known.cancellable = update.cancellable
@@ -100,7 +101,7 @@ class Tools:
             del self._known[next(iter(self._known))]
         out.append(self.call_event(update, self._prechecked(update)))
 
-    def _result(self, update: ToolChanged, out: list[AgentEvent]) -> None:
+    def _result(self, update: ToolChanged, out: list[Run]) -> None:
         mark = hash(update.raw.data)
         known = self._known.get(update.tool_call_id) if update.tool_call_id else None
         if known is not None:

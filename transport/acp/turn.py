@@ -14,6 +14,7 @@ from typing import Any
 from ...actors.errors import RequestError
 from ...actors.model.event import AgentEvent, EventType, RawJSON, TokenUsage
 from ...actors.model.failure import FailureKind, SessionFailure, failure
+from ...actors.model.runs import Run, TextRun
 from . import jsonrpc
 from .echo import Echo
 from .failures import failure_from_error, make_failure
@@ -102,15 +103,19 @@ class Turn:
         self._session_id = session_id
         self._echo = Echo(prompts)
         self._messages = Messages()
+        self._templates: dict[str, AgentEvent] = {}
         self._has_output = False
 
     # ---- what the agent reports
 
-    def take(self, update: Report, out: list[AgentEvent]) -> None:
+    def take(self, update: Report, out: list[Run]) -> None:
         """Append the events of one report."""
         match update:
             case TextAdded():
-                self.say(update, out)
+                self._output(out)
+                if update.message_id:
+                    self._messages.add((update.role, update.message_id), update.text)
+                out.append(self.event(update.role, text=update.text, raw=update.raw))
             case ToolChanged():
                 self._end_echo()
                 self.tools.take(update, out)
@@ -131,28 +136,27 @@ class Turn:
             case _:  # usage that says nothing
                 pass
 
-    def say(self, update: TextAdded, out: list[AgentEvent]) -> None:
-        """Append the event of a chunk of text."""
+    def say(self, update: TextAdded, out: list[Run]) -> None:
+        """As :meth:`take`; chunks that follow each other become one run."""
         self._output(out)
         if update.message_id:
             self._messages.add((update.role, update.message_id), update.text)
-        # Spelled out: this runs for nearly everything an agent writes.
-        out.append(
-            AgentEvent(
-                type=update.role,
-                session_id=self._session_id,
-                turn_id=self.turn_id,
-                text=update.text,
-                raw=update.raw,
-            )
-        )
+        template = self._templates.get(update.role)
+        if template is None:
+            template = self._templates[update.role] = self.event(update.role)
+        last = out[-1] if out else None
+        if isinstance(last, TextRun) and last.template is template:
+            last.texts.append(update.text)
+            last.raws.append(update.raw)
+        else:
+            out.append(TextRun(template, [update.text], [update.raw]))
 
-    def note(self, token: str, text: str, raw: RawJSON, out: list[AgentEvent]) -> None:
+    def note(self, token: str, text: str, raw: RawJSON, out: list[Run]) -> None:
         """Something under its own token, such as the output of a terminal of the agent."""
         self._output(out)
         out.append(self.event(SYSTEM, title=token, text=text, raw=raw))
 
-    def permission_asked(self, tool_call_id: str, out: list[AgentEvent]) -> None:
+    def permission_asked(self, tool_call_id: str, out: list[Run]) -> None:
         """A permission request is about to become an event: what came before it goes first (D26).
 
         It also speaks of the call, so that a result of a call that is never announced otherwise
@@ -161,7 +165,7 @@ class Turn:
         self._output(out)
         self.tools.expect(tool_call_id)
 
-    def _user(self, chunk: UserChunk, out: list[AgentEvent]) -> None:
+    def _user(self, chunk: UserChunk, out: list[Run]) -> None:
         for spoken in self._echo.take(chunk):
             self.tools.flush(out)
             self._has_output = True
@@ -169,7 +173,7 @@ class Turn:
                 self._messages.add((USER_MESSAGE, spoken.message_id), spoken.text)
             out.append(self.event(USER_MESSAGE, text=spoken.text, raw=spoken.raw))
 
-    def _set(self, update: MessageSet, out: list[AgentEvent]) -> None:
+    def _set(self, update: MessageSet, out: list[Run]) -> None:
         """A whole message: only what it adds to what was streamed is news (07 R23)."""
         if update.text is None or update.message_id == self._echo.message_id:
             return
@@ -182,7 +186,7 @@ class Turn:
             self._output(out)
             out.append(self.event(update.role, text=rest, raw=update.raw))
 
-    def _output(self, out: list[AgentEvent]) -> None:
+    def _output(self, out: list[Run]) -> None:
         if not self._has_output:
             self._end_echo()
         self.tools.flush(out)
@@ -219,7 +223,7 @@ class Turn:
         """Whether the answer was a cancel that nobody asked for (07 R3)."""
         return self.stop_reason == STOP_CANCELLED and not self.cancel_sent
 
-    def finish(self, out: list[AgentEvent]) -> None:
+    def finish(self, out: list[Run]) -> None:
         """End with ``done``."""
         self.tools.flush(out)
         silent = not (self._has_output or self.cancel_sent)
@@ -229,7 +233,7 @@ class Turn:
         out.append(self.event(DONE, stop_reason=self.stop_reason, usage=usage))
         self.phase = Phase.CLOSED
 
-    def fail(self, error: RequestError, out: list[AgentEvent]) -> None:
+    def fail(self, error: RequestError, out: list[Run]) -> None:
         """End with ``error``: the prompt was answered with one, or never will be."""
         if self.cancel_sent:
             kind, step = FailureKind.CANCELLATION, PROMPT_CANCELED
@@ -241,16 +245,16 @@ class Turn:
             raw["data"] = error.data
         self._fail(settled, RawJSON.of(raw), out)
 
-    def abandon(self, out: list[AgentEvent]) -> None:
+    def abandon(self, out: list[Run]) -> None:
         """End with ``error``: a cancel was not acknowledged in time (D27)."""
         self._fail(failure(FailureKind.CANCELLATION, NOT_ACKNOWLEDGED), None, out)
 
-    def close(self, out: list[AgentEvent]) -> None:
+    def close(self, out: list[Run]) -> None:
         """End without a terminal event, because a stop was requested (04 4.2)."""
         self.tools.flush(out)
         self.phase = Phase.CLOSED
 
-    def _fail(self, settled: SessionFailure, raw: RawJSON | None, out: list[AgentEvent]) -> None:
+    def _fail(self, settled: SessionFailure, raw: RawJSON | None, out: list[Run]) -> None:
         self.tools.flush(out)
         out.append(self.event(ERROR, error=settled.summary, failure=settled, raw=raw))
         self.phase = Phase.CLOSED

@@ -5,7 +5,7 @@ Pure vocabulary (04 1): a scripted driver in a test implements these and nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -142,8 +142,8 @@ class DriverStream(Protocol):
         """The turn."""
         ...
 
-    def take(self) -> list[AgentEvent]:
-        """Wait for events and take all there are; an empty list means the stream is over."""
+    def take(self) -> Sequence[AgentEvent]:
+        """Wait for events and take all there are; none means the stream is over."""
         ...
 
     def __iter__(self) -> Iterator[AgentEvent]:

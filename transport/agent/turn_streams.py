@@ -7,12 +7,13 @@ agent's own that nobody takes end up among the facts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
-from operator import attrgetter
 
 from gevent.event import Event
 
 from ...actors.model.event import AgentEvent
+from ...actors.model.runs import Run, head_of, of_runs, runs_of
 from .facts import SessionFacts
 from .link import Link
 from .protocol import TurnSink
@@ -20,7 +21,6 @@ from .stream import TurnStream
 
 UNCLAIMED_TURNS_MAX = 8
 """Turns of an agent's own that wait for somebody to take them; of more the oldest is given up."""
-_TURN_ID = attrgetter("turn_id")
 
 
 class TurnStreams:
@@ -72,14 +72,15 @@ class TurnStreams:
             oldest = self._unclaimed.pop(next(iter(self._unclaimed)))
             self._facts.offer(tuple(oldest.rest()))
 
-    def emit(self, events: tuple[AgentEvent, ...]) -> None:
+    def emit(self, events: Sequence[AgentEvent]) -> None:
         """Hand events on."""
-        for turn_id, run in groupby(events, key=_TURN_ID):
+        for turn_id, of_turn in groupby(runs_of(events), key=_turn_id):
+            runs = list(of_turn)
             stream = self._open.get(turn_id)
             if stream is None:
-                self._facts.offer(tuple(run))
+                self._facts.offer(tuple(of_runs(runs)))
                 continue
-            stream.put(run)
+            stream.put(runs)
             if not stream.is_full:
                 continue
             if turn_id in self._unclaimed:
@@ -100,3 +101,7 @@ class TurnStreams:
     def _read_on(self) -> None:
         if not any(stream.is_full for stream in self._open.values()):
             self._link.resume()
+
+
+def _turn_id(run: Run) -> str:
+    return head_of(run).turn_id
