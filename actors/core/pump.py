@@ -49,8 +49,8 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
         return _facts_arrived(state, input.events, now)
     if own_turns.is_open(state, input.turn_id):
         state, beside = own_turns.recorded_beside(state, input.turn_id, input.events)
-        rows = [_normalised(event, input.turn_id, state, now) for event in beside]
-        return state, tuple(_commits(rows))
+        rows = [_normalised(run, input.turn_id, state, now) for run in runs_of(beside)]
+        return state, tuple(_commits(of_runs(rows)))
     if turn is None or turn.turn_id != input.turn_id or turn.terminal:
         return state, (Report("debug", f"{len(input.events)} events of no open turn dropped"),)
     state, effects = _watched(state, input, now)
