@@ -99,7 +99,10 @@ def stop_now(state: SessionState, input: StopRequested, now: datetime) -> Step:
         )
         state, finalizing = finalize(state, now)
         return state, (*abandoned, *finalizing, *(() if waits else reply(input.ask)))
-    if state.exit is None:
+    if state.comeback is not None:
+        # The agent was to come back; its last words are still waited for (01 9.6).
+        state = replace(state, comeback=None, cut=None, stop_cause=cause, stop_detail=input.detail)
+    elif state.exit is None:
         merged = merge_cause(state.stop_cause, state.stop_detail, cause, input.detail)
         state = replace(state, stop_cause=merged[0], stop_detail=merged[1])
     state, effects = enter_stopping(replace(state, stop_asks=asks), now)

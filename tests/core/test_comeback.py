@@ -218,3 +218,15 @@ def test_a_session_without_liveness_restarts_too(transient):
         e for effect in back(transient) if isinstance(effect, fx.Commit) for e in effect.events
     ]
     assert "failure_kind" not in note.raw.value["evidence"]
+
+
+def test_9_6_a_stop_while_the_last_words_are_waited_for_ends_the_restart(transient):
+    """A requested stop never restarts and ends a pending restart."""
+    turn_id = transient.run_turn()
+    transient.feed(CRASH)
+    assert transient.state.comeback is not None
+    transient.ask(inputs.StopRequested, cause=StopCause.SHUTDOWN)
+    assert transient.state.comeback is None
+    effects = transient.feed(inputs.AgentStreamClosed(turn_id))
+    (final,) = (effect for effect in effects if isinstance(effect, fx.Finalize))
+    assert final.meta.stop_reason is StopReason.SHUTDOWN
