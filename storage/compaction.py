@@ -47,23 +47,24 @@ class Compaction:
         self._source = source
         self._kind, self._name = kind, name
         self._position = position
-        self._unsynced = 0
+        self._unsynced = self._owed = 0
         self._work = self._run()
         self.path = compaction_path(source.path)
         self.history = TableHistory()
         self.journal: Journal | None = None
 
     def step(self, budget: int) -> bool:
-        """Read or write about so many bytes; whether the new file is done.
+        """Read or write about so many bytes more; whether the new file is done.
 
         :raises StoreCorruptError: the old file is damaged.
         :raises StorageError, OSError: a file can not be read or written.
         """
-        while budget > 0:
+        self._owed += budget
+        while self._owed > 0:
             done = next(self._work, None)
             if done is None:
                 return True
-            budget -= done
+            self._owed -= done
         return False
 
     def give_up(self) -> None:

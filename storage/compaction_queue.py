@@ -11,7 +11,7 @@ from ..actors.errors import StorageError
 from .commits import Post, Stream
 from .table_journal import Compacted, TableJournal
 
-STEP_BYTES = 16 * 1024
+STEP_BYTES = 4 * 1024
 """Bytes read or written without looking after anything else."""
 PAUSE_S = 0.0005
 """Seconds between two steps, in which other threads get on."""

@@ -41,7 +41,7 @@ TABLES = "tables"
 """Kind of a journal that is used alone."""
 GROUP_RECORDS = 64
 """Commits between two syncs of ``sync="group"``."""
-WORK_RATIO = 4
+WORK_RATIO = 3
 """Bytes a compaction reads or writes for each byte that is appended meanwhile."""
 NEVER = 1 << 63
 """Longer than any journal."""

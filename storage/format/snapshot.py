@@ -25,7 +25,7 @@ COMPACT_AT_END_BYTES = 64 * 1024
 """Length over which it is when its use ends."""
 LIVE_SHARE_MAX = 0.5
 """Part of the file that lives, over which rewriting it gains too little."""
-SNAPSHOT_RECORD_BYTES = 64 * 1024
+SNAPSHOT_RECORD_BYTES = 2 * 1024
 """Documents after which a record of a snapshot takes no further one."""
 NEAR_BYTES = 128
 """Documents no further apart are read together."""
