@@ -9,7 +9,6 @@ above every one that the lost records may have had.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
 from ..actors.errors import StoreCorruptError
 from .event_files import EventFiles, SealedPart
@@ -28,7 +27,7 @@ from .segmented_journal import (
 )
 from .state_documents import StateDocuments
 from .table_file import HeldFile
-from .table_journal import TableJournal, open_tables, read_tables
+from .table_journal import TableJournal, read_tables, recover_tables
 
 
 def event_files(fs: FileSystem, directory: str, session_id: str) -> EventFiles:
@@ -106,19 +105,7 @@ def open_state(
 ) -> tuple[StateDocuments, TableJournal]:
     """Open ``state.journal`` for appending, making it when it is missing; errors as the events."""
     path = f"{directory}/{STATE}.journal"
-    open_ = partial(open_tables, fs, path, kind=STATE, name=session_id, sync_name=False)
-    history = TableHistory()
-    try:
-        journal = open_(history)
-    except StoreCorruptError as error:
-        if error.foreign:
-            raise
-        lost = set_aside(fs, [path], error.offset, path)
-        history = TableHistory()
-        journal = open_(history, mend=True)
-        journal.report = dataclasses.replace(
-            journal.report, damage=lost.offset, quarantine=lost.path
-        )
+    history, journal = recover_tables(fs, path, kind=STATE, name=session_id, sync_name=False)
     return StateDocuments(path, history, journal.file, journal.end), journal
 
 

@@ -10,16 +10,24 @@ Positions are those of :class:`TableFile`. Rules owned here:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
-from ..actors.errors import StorageError, StoreSyncFailedError, StoreValidationError
+from ..actors.errors import (
+    StorageError,
+    StoreCorruptError,
+    StoreSyncFailedError,
+    StoreValidationError,
+)
 from .compaction import Compaction, remove_compaction
 from .failpoints import FailPoint, reach
 from .files import FileSystem, ReadFile
 from .format.snapshot import encode_snapshot_part
 from .format.table_index import TableHistory
 from .journal import Journal, RecoveryReport, open_journal, read_journal
+from .quarantine import set_aside
 from .table_file import TableFile
 
 
@@ -207,6 +215,36 @@ def open_tables(
         (offset,) = journal.append([payload])
         history.replay(offset, payload)
     return TableJournal(fs, journal, TableFile(path, fs.open_read), kind=kind, name=name)
+
+
+def recover_tables(
+    fs: FileSystem,
+    path: str,
+    *,
+    kind: str,
+    name: str,
+    begin_anew: bool = True,
+    sync_name: bool = True,
+) -> tuple[TableHistory, TableJournal]:
+    """The same, with what is damaged set aside: the correct prefix is served (03 14.1).
+
+    :param begin_anew: whether a file without a readable header is set aside as a whole.
+    :return: what the journal holds, and the journal; its report says what was set aside.
+    :raises StoreCorruptError: the header of another file, or of another version; or no header.
+    :raises StorageError: a file can not be opened, read or written.
+    """
+    open_ = partial(open_tables, fs, path, kind=kind, name=name, sync_name=sync_name)
+    history = TableHistory()
+    try:
+        return history, open_(history)
+    except StoreCorruptError as error:
+        if error.foreign or not (error.offset or begin_anew):
+            raise
+        lost = set_aside(fs, [path], error.offset, path)
+    history = TableHistory()
+    journal = open_(history, mend=True)
+    journal.report = dataclasses.replace(journal.report, damage=lost.offset, quarantine=lost.path)
+    return history, journal
 
 
 def read_tables(

@@ -6,6 +6,7 @@ Memory holds the place of each document; a document is read when it is asked for
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from enum import StrEnum
 from os import fspath
@@ -35,8 +36,9 @@ from .format.snapshot import empty_table, is_compaction_due
 from .format.table_index import TableHistory
 from .journal import RecoveryReport
 from .journal_view import JournalView
-from .table_journal import Source, TableJournal, open_tables
+from .table_journal import Source, TableJournal, recover_tables
 
+_log = logging.getLogger(__name__)
 TABLES = "tables"
 """Kind of a journal that is used alone."""
 GROUP_RECORDS = 64
@@ -68,7 +70,11 @@ class JournalStorage(Storage):
     :param kind: what the file is; with ``name``, whose. A session's own journals are read with
         ``kind="events"`` or ``"state"``, ``name`` its id and ``read_only=True``.
     :param read_only: create and change nothing; a torn tail is left out.
-    :raises StoreCorruptError: the file is no such journal, or damaged before whole records.
+
+    Damage before whole records leaves the correct prefix; what follows it is set aside beside the
+    file (or only left out, when reading), and ``report`` and the log of the program say so.
+
+    :raises StoreCorruptError: the file is no such journal.
     :raises StorageError: the file can not be opened or read.
     """
 
@@ -96,11 +102,22 @@ class JournalStorage(Storage):
             return
         if create_dirs:
             fs.make_parents(fspath(path))
-        self._journal = open_tables(fs, fspath(path), self._history, kind=kind, name=name)
+        self._history, self._journal = recover_tables(
+            fs, fspath(path), kind=kind, name=name, begin_anew=False
+        )
+        if self.report.quarantine:
+            _log.warning(
+                "%s: damaged at byte %s; what follows was set aside as %s",
+                self.report.path,
+                self.report.damage,
+                self.report.quarantine,
+            )
 
     @property
     def report(self) -> RecoveryReport:
-        """What opening found: how many records, and whether a torn tail was cut or left out."""
+        """What opening found: how many records; whether a torn tail was cut or left out; where
+        damage begins, and as what it was set aside.
+        """
         return self._journal.report
 
     @property

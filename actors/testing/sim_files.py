@@ -192,6 +192,30 @@ class SimFileSystem:
         for _ in range(count):
             yield self._power_loss(chance)
 
+    def after_lost_sectors(self, path: str) -> Iterator[SimFileSystem]:
+        """Every state a power loss may leave of the last append to a file, sector by sector.
+
+        All before it is durable. Each subset of the n sectors it touched is lost twice, which makes
+        ``2 * 2**n`` states: as zeros, and in a file that ends behind the last sector left.
+        """
+        inode = self.names_now[path]
+        offset, written = inode.writes[-1]
+        first, last = offset // SECTOR_BYTES, (offset + len(written) - 1) // SECTOR_BYTES
+        for kept in range(1 << last - first + 1):
+            data = bytearray(inode.data)
+            end = offset
+            for sector in range(first, last + 1):
+                begin = max(sector * SECTOR_BYTES, offset)
+                stop = min((sector + 1) * SECTOR_BYTES, offset + len(written))
+                if kept >> (sector - first) & 1:
+                    end = stop
+                else:
+                    data[begin:stop] = bytes(stop - begin)
+            for left in (data, data[:end]):
+                state = self.after_kill()
+                state.names_now[path] = state.names_durable[path] = _Inode(left, bytes(left))
+                yield state
+
     def _power_loss(self, chance: random.Random) -> SimFileSystem:
         state = SimFileSystem()
         names = dict(self.names_durable)

@@ -190,9 +190,7 @@ def event() -> Callable[..., AgentEvent]:
 
 
 @pytest.fixture
-def open_home(
-    tmp_path: Path, hub: Hub, fs: FaultyFileSystem
-) -> Iterator[Callable[..., HomeStore]]:
+def open_home(tmp_path: Path, hub: Hub, fs: FaultyFileSystem) -> Iterator[Callable[..., HomeStore]]:
     """Opens the home of the test; what is still open at its end is closed, healed."""
     homes: list[HomeStore] = []
 

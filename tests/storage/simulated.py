@@ -47,7 +47,10 @@ class Life:
         for _ in range(activations):
             try:
                 home = HomeStore.open(
-                    self.path, post=self.hub.post, fs=self.disk, sync_interval=0.001,
+                    self.path,
+                    post=self.hub.post,
+                    fs=self.disk,
+                    sync_interval=0.001,
                     wal_bytes_max=20_000,
                 )
             except StorageError as error:
@@ -122,7 +125,10 @@ class Life:
         try:
             waiting[0] += 1
             rows += store.submit(
-                [event] * (turn % 3 + 1), agent_name="a", durable=durable, done=done,
+                [event] * (turn % 3 + 1),
+                agent_name="a",
+                durable=durable,
+                done=done,
                 state_ops=[StateOp("turns", "last", {"turn": turn})],
             )
             del self.ids[name][rows[0].sequence - 1 :]
@@ -177,8 +183,9 @@ def goes_on(state: SimFileSystem, path: Path, hub: Any, event: Callable[..., Any
     store = home.open_session("s0", create=True)
     done: list[Exception | None] = []
     before = store.last_sequence()
-    store.submit([event(number) for number in range(10)], agent_name="a", durable=True,
-                 done=done.append)
+    store.submit(
+        [event(number) for number in range(10)], agent_name="a", durable=True, done=done.append
+    )
     hub.run_until(lambda: done)
     assert done == [None]
     home.close()

@@ -62,9 +62,7 @@ def keep_using(disk: SimFileSystem, kept: int) -> None:
     for number in range(kept + 1, kept + 11):
         event = AgentEvent(type="done", turn_id="t", timestamp=NOON)
         row = encoder.encode(number, f"ev-{number}", "a", NOON, event)
-        made.append(
-            [join_payload(encoder._epoch, rows.number + number - kept, [append_item(row)])]
-        )
+        made.append([join_payload(encoder._epoch, rows.number + number - kept, [append_item(row)])])
     made.close()
     found, report = served(disk)
     assert found == [f"ev-{number}" for number in range(1, kept + 11)]

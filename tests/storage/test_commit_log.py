@@ -59,9 +59,7 @@ class Rig:
         options = {"sync_interval": 3600.0, "clock": lambda: self.now, **options}
         self.log = CommitLog(segment, self.sink, threads=NATIVE, post=hub.post, **options)
 
-    def submit(
-        self, name: str, *, durable: bool = False, lane: str = "a", **options: Any
-    ) -> None:
+    def submit(self, name: str, *, durable: bool = False, lane: str = "a", **options: Any) -> None:
         self.log.submit(
             [Part(Stream(f"{lane}/events", "", 0), name.encode())],
             lane=self.lanes.setdefault(lane, Lane()),
@@ -125,9 +123,7 @@ def test_everything_that_waits_goes_in_one_record_one_write_and_one_post(
     assert one.sink.taken == [b"first", *(name.encode() for name in names)]
 
 
-def test_one_sync_serves_every_durable_submit_of_a_batch(
-    rig: Callable[..., Rig], fs: Any
-) -> None:
+def test_one_sync_serves_every_durable_submit_of_a_batch(rig: Callable[..., Rig], fs: Any) -> None:
     one = rig()
     gate = one.hold_writer()
     for number in range(64):
@@ -156,9 +152,7 @@ def test_class_p_is_told_after_the_write_and_class_f_after_the_sync(
     assert all(error is None for _, error in one.told)
 
 
-def test_class_p_is_synced_when_the_interval_is_over(
-    rig: Callable[..., Rig], fs: Any
-) -> None:
+def test_class_p_is_synced_when_the_interval_is_over(rig: Callable[..., Rig], fs: Any) -> None:
     one = rig(sync_interval=0.02)
     one.submit("p")
     one.wait_for(1)

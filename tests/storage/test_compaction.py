@@ -18,7 +18,6 @@ from greenroom.actors.testing.sim_files import SimFileSystem
 from greenroom.storage import JournalDB, compaction, table_storage
 from greenroom.storage.compaction import compaction_path
 from greenroom.storage.failpoints import FailPoint
-from greenroom.storage.files import OsFileSystem
 from greenroom.storage.format import snapshot
 from greenroom.storage.format.operations import (
     DropTable,
@@ -31,7 +30,7 @@ from greenroom.storage.format.operations import (
 )
 from greenroom.storage.format.records import COMPACTED, Record, decode_header, scan
 from greenroom.storage.format.table_index import TableHistory
-from greenroom.storage.table_journal import open_tables, read_tables
+from greenroom.storage.table_journal import open_tables
 from greenroom.storage.table_storage import JournalStorage
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -244,7 +243,7 @@ def judge(
 
 
 def test_s10_a_power_loss_at_every_call_of_it_loses_no_document(small_files: None) -> None:
-    """Eight of the states that each instant may leave, at every call of a life with rewritings."""
+    """Three of the states that each instant may leave, at every call of a life with rewritings."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -261,7 +260,7 @@ def test_s10_a_power_loss_at_every_call_of_it_loses_no_document(small_files: Non
     renamed = [state for state, _, _ in instants if compaction_path(PATH) in state.names_now]
     assert len(renamed) > 20
     for instant, acknowledged, maybe in instants:
-        for state in instant.after_power_loss(chance, 8):
+        for state in instant.after_power_loss(chance, 3):
             judge(state, acknowledged, maybe)
         judge(instant.after_kill(), acknowledged, maybe)
 
@@ -312,7 +311,10 @@ def test_s8_a_new_file_whose_sync_failed_never_takes_the_name(
             # It is tried again, anew, when the file has grown by half.
             longest = db.storage.size
             db.upsert({"n": longest}, cond=_all)
-        assert longest >= size * 1.5 > db.storage.size
+        assert longest >= size * 1.5
+        while db.storage._journal.is_compacting:
+            longest += 1
+            db.upsert({"n": longest}, cond=_all)
         assert db.storage.compaction_error is None
 
 
@@ -354,40 +356,42 @@ def test_damage_is_never_copied(tmp_path: Path, small_files: None) -> None:
         db.update({"n": db.storage.size}, doc_ids=[5])
     assert isinstance(db.storage.compaction_error, StoreCorruptError)
     db.close()
-    with pytest.raises(StoreCorruptError):
-        JournalDB(path)
+    with JournalDB(path) as db:
+        assert db.storage.report.quarantine
+        assert len(db) == 0
 
 
 def test_s1_s2_a_snapshot_that_is_cut_or_damaged_is_damage(
-    tmp_path: Path, small_files: None
+    small_files: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what follows a snapshot can be the tail of a cut write."""
-    path = tmp_path / "db"
-    with JournalDB(path) as db:
-        db.insert_multiple([{"n": number, "text": "x" * 30} for number in range(12)])
-        for number in range(40):
-            db.update({"n": number}, doc_ids=[1])
-    whole = path.read_bytes()
-    with JournalDB(path, read_only=True) as db:
-        records, wanted = db.storage.report.records, contents(db.storage)
-    assert records > 3
-    for cut in range(len(whole) - 1, 0, -1):
-        path.write_bytes(whole[:cut])
-        history = TableHistory()
-        if cut < decode_header(whole).size:
-            continue
-        file, report = read_tables(OsFileSystem(), str(path), history, kind="tables", name="")
-        file.close()
-        assert report.damage is not None
-        with pytest.raises(StoreCorruptError):
-            JournalDB(path)
-    for at in range(decode_header(whole).size, len(whole)):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
-        with pytest.raises(StoreCorruptError):
-            JournalDB(path)
-    path.write_bytes(whole)
-    with JournalDB(path) as db:
-        assert contents(db.storage) == wanted
+    """Only what follows a snapshot can be the tail of a cut write; its prefix is served."""
+    monkeypatch.setattr(snapshot, "COMPACT_RECORDS", 10**9)
+    disk = simulated()
+    storage = JournalStorage(PATH, sync="none", fs=disk)
+    for number in range(60):
+        storage.commit([Put("t", number % 12, encode_document({"n": number, "text": "x" * 30}))])
+    storage.close()
+    file = disk.open_read(PATH)
+    whole = file.read(0, 1 << 20)
+    wanted = contents(JournalStorage(PATH, fs=disk))["t"]
+    assert JournalStorage(PATH, read_only=True, fs=disk).report.records > 3
+    start = decode_header(whole).size
+    flips = [
+        whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :] for at in range(start, len(whole))
+    ]
+    for data in [*(whole[:cut] for cut in range(start, len(whole))), *flips]:
+        disk = simulated()
+        disk.open_append(PATH).append(data)
+        storage = JournalStorage(PATH, read_only=True, fs=disk)
+        assert storage.report.damage is not None
+        storage = JournalStorage(PATH, fs=disk)
+        assert storage.report.quarantine
+        found = contents(storage).get("t", [])
+        assert found == wanted[: len(found)] != wanted
+        storage.close()
+        again = JournalStorage(PATH, fs=disk)
+        assert again.report.damage is None
+        assert contents(again).get("t", []) == found
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2])

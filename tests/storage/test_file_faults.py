@@ -79,7 +79,5 @@ def test_s4_a_failing_call_never_makes_a_wrong_acknowledgement(
 
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
-def test_s4_every_call_and_every_error(
-    tmp_path: Path, hub: Any, event: Callable[..., Any]
-) -> None:
+def test_s4_every_call_and_every_error(tmp_path: Path, hub: Any, event: Callable[..., Any]) -> None:
     run(tmp_path / "home", hub, event, None)

@@ -177,9 +177,7 @@ def test_a_new_session_is_activated_once_however_much_is_submitted_meanwhile(
     session = home.store.open_session("s1", create=True)
     gate.wait_until_reached()
     for number in range(100):
-        session.submit(
-            [home.event(number)], agent_name="a", durable=False, done=home.told.append
-        )
+        session.submit([home.event(number)], agent_name="a", durable=False, done=home.told.append)
     gate.go_on.set()
     home.hub.run_until(lambda: len(home.told) == 100)
     assert home.fs.count("sync_directory", "/sessions/s1") == 1
@@ -336,9 +334,7 @@ def test_closing_leaves_complete_journals_and_an_empty_log(home: Home) -> None:
 def test_closing_while_the_hub_has_not_run_yet_loses_nothing(home: Home) -> None:
     session = home.session("s1")
     for number in range(20):
-        session.submit(
-            [home.event(number)], agent_name="a", durable=False, done=home.told.append
-        )
+        session.submit([home.event(number)], agent_name="a", durable=False, done=home.told.append)
     home.store.close()
     home.hub.run_until(lambda: len(home.told) == 20)
     assert home.told == [None] * 20
@@ -364,9 +360,7 @@ def test_a_crash_loses_nothing_that_was_acknowledged(home: Home) -> None:
     assert home.sequences("s1")[-1] == 31
 
 
-def test_replay_skips_what_a_journal_holds(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replay_skips_what_a_journal_holds(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(materialiser_module, "JOURNAL_BATCH_BYTES", 1)
     session = home.session("s1")
     home.record(session, 10)
@@ -386,9 +380,7 @@ def test_replay_writes_in_bounded_batches(home: Home, monkeypatch: pytest.Monkey
     monkeypatch.setattr(replay_module, "COPY_BYTES", 1000)
     home.fs.calls.clear()
     home.reopen()
-    sizes = [
-        size for call, path, size in home.fs.calls if call == "append" and "events" in path
-    ]
+    sizes = [size for call, path, size in home.fs.calls if call == "append" and "events" in path]
     assert len(sizes) > 5
     assert max(sizes) < 2000
     assert home.sequences("s1") == list(range(1, 51))

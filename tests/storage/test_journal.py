@@ -193,9 +193,7 @@ def test_records_are_read_back_where_append_put_them(path: Path) -> None:
     assert Opened(path).places == places
 
 
-def test_a_failed_write_leaves_nothing_behind_and_the_journal_goes_on(
-    path: Path, fs: Any
-) -> None:
+def test_a_failed_write_leaves_nothing_behind_and_the_journal_goes_on(path: Path, fs: Any) -> None:
     journal = Opened(path, fs).journal
     journal.append([b"kept"])
     fs.fail("append", "j.journal", OSError(errno.ENOSPC, "disk full"), times=1)

@@ -316,7 +316,44 @@ def test_a_record_that_is_missing_is_corruption(path: Path) -> None:
     journal.append([encode_payload(1, 2, [Put("t", 1, encode_document({}))])])
     journal.close()
     with pytest.raises(StoreCorruptError):
+        JournalDB(path, read_only=True)
+    with JournalDB(path) as db:
+        assert db.tables() == set()
+        assert db.storage.report.damage is not None
+
+
+def test_14_1_damage_leaves_the_correct_prefix_and_the_rest_is_set_aside_and_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with JournalDB(path) as db:
+        db.insert_multiple([{"n": 1}, {"n": 2}])
+        end = db.storage.size
+        db.insert({"n": 3})
+        db.insert({"n": 4})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: end + 20] + bytes([whole[end + 20] ^ 1]) + whole[end + 21 :])
+    damaged = path.read_bytes()
+    with JournalDB(path, read_only=True) as db:
+        assert db.all() == [{"n": 1}, {"n": 2}]
+        assert (db.storage.report.damage, db.storage.report.quarantine) == (end, "")
+    assert path.read_bytes() == damaged
+    assert not caplog.records
+    with JournalDB(path) as db:
+        report = db.storage.report
+        assert report.damage == end
+        assert Path(report.quarantine).read_bytes() == damaged[end:]
+        assert report.quarantine in caplog.text
+        assert db.insert({"n": 5}) == 3
+    with JournalDB(path) as db:
+        assert db.all() == [{"n": 1}, {"n": 2}, {"n": 5}]
+        assert db.storage.report.damage is None
+
+
+def test_14_1_what_is_no_journal_is_left_where_it_is(path: Path) -> None:
+    path.write_bytes(b'{"_default": {"1": {"n": 1}}}')
+    with pytest.raises(StoreCorruptError):
         JournalDB(path)
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
 
 
 def test_removing_without_saying_what_is_refused(path: Path) -> None:

@@ -136,9 +136,7 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path, hub: Any)
 
 
 @pytest.mark.chaos
-def test_a_killed_writer_loses_nothing_it_acknowledged_at_length(
-    tmp_path: Path, hub: Any
-) -> None:
+def test_a_killed_writer_loses_nothing_it_acknowledged_at_length(tmp_path: Path, hub: Any) -> None:
     run(tmp_path / "home", hub, CHAOS_ROUNDS)
 
 
@@ -156,7 +154,8 @@ CRASH_POINTS = [
     "compaction.ended",
 ]
 
-CRASHER = """
+CRASHER = (
+    """
 import os, signal, sys
 from greenroom.storage.failpoints import FailPoint, arm
 left = int(sys.argv.pop(2))
@@ -167,7 +166,9 @@ def crash():
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 arm(point, crash)
-""" + WRITER
+"""
+    + WRITER
+)
 
 
 @pytest.mark.parametrize("point", CRASH_POINTS)

@@ -107,9 +107,7 @@ def test_s6_nor_one_during_the_recovery(
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("twice", [False, True])
-def test_s5_s6_at_length(
-    tmp_path: Path, hub: Any, event: Callable[..., Any], twice: bool
-) -> None:
+def test_s5_s6_at_length(tmp_path: Path, hub: Any, event: Callable[..., Any], twice: bool) -> None:
     (tmp_path / "home").mkdir()
     states = CHAOS_STATES // 10 if twice else CHAOS_STATES
     lose_power(tmp_path / "home", hub, event, states, twice=twice)

@@ -49,9 +49,7 @@ FACTS: dict[str, Any] = {
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 trimmed = texts.map(str.strip)
-times = st.datetimes(
-    datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)
-)
+times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
 json_objects = st.dictionaries(texts, st.integers() | texts | st.none(), max_size=3)
 usages = st.builds(
     TokenUsage,
@@ -185,9 +183,7 @@ def test_times_in_nested_maps_are_stored_wide_and_shown_short() -> None:
 
 
 def test_empty_maps_and_flags_in_memory_are_not_stored() -> None:
-    event = AgentEvent(
-        type="done", usage=TokenUsage(), synthetic={"reason": ""}, persisted=False
-    )
+    event = AgentEvent(type="done", usage=TokenUsage(), synthetic={"reason": ""}, persisted=False)
     back = decode_row(row_of(event)).event
     assert (back.usage, back.synthetic, back.persisted) == (None, None, True)
 

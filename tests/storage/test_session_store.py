@@ -232,9 +232,7 @@ def test_each_writable_open_is_a_new_epoch_and_sequences_go_on(session: Session)
     assert session.store.report.records == 3
 
 
-def test_a_closed_store_refuses_and_its_directory_is_complete(
-    session: Session, hub: Any
-) -> None:
+def test_a_closed_store_refuses_and_its_directory_is_complete(session: Session, hub: Any) -> None:
     session.submit(session.event(1), state_ops=[StateOp("queue", "q", {"n": 1})])
     path = Path(session.store.path)
     store = session.store
@@ -483,9 +481,7 @@ def test_4_6_damage_leaves_the_correct_prefix_and_is_set_aside_for_writing(
     assert again.store.last_sequence() == kept
     assert again.store.epoch() > 2, "a lost activation may have been of the next epoch"
     again.record(2)
-    assert [event.sequence for event in again.store.query(EventQuery())] == [
-        *range(1, kept + 3)
-    ]
+    assert [event.sequence for event in again.store.query(EventQuery())] == [*range(1, kept + 3)]
 
 
 def test_a_damaged_state_is_set_aside_too(session: Session) -> None:
