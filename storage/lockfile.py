@@ -84,6 +84,26 @@ class HomeLock:
             os.close(handle)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock; nothing is made or written.
+
+    :raises StorageError: the file can not be opened. Field: ``path``.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _failed(path, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _failed(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"lock {path}: {error.strerror or error}", path=str(path), operation="acquire"

@@ -136,10 +136,10 @@ def replay_log(fs: FileSystem, layout: Layout, segments: list[int]) -> ReplayRep
     report = ReplayReport()
     begins = _Begins(report)
     for number in segments:
-        _read_segment(fs, layout, number, begins.visit, report)
+        read_segment(fs, layout, number, begins.visit, report)
     copies = _Copies(fs, layout, begins.positions, report)
     for number in segments:
-        _read_segment(fs, layout, number, copies.visit)
+        read_segment(fs, layout, number, copies.visit)
     copies.complete()
     return report
 
@@ -214,13 +214,18 @@ class _Copies:
         return target
 
 
-def _read_segment(
+def read_segment(
     fs: FileSystem,
     layout: Layout,
     number: int,
     visit: Callable[[list[tuple[str, bytes]]], None],
     report: ReplayReport | None = None,
 ) -> None:
+    """Read the commits of a segment; a write that was cut ends it.
+
+    :raises StoreCorruptError: it is damaged before whole records.
+    :raises StorageError: it can not be read.
+    """
     try:
         file, found = read_journal(
             fs,

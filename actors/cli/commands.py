@@ -113,6 +113,18 @@ def doctor(agent_name: str, as_json: bool) -> None:
 
 
 @greenroom.command()
+@click.option("--fix", is_flag=True, help="Put right what can be; without it nothing is changed.")
+@HOME_OPTION
+@JSON_OPTION
+@one_line
+def doctor(fix: bool, home: Path | None, as_json: bool) -> None:
+    """Say what is wrong with the home: damage, leftovers, locks, and what to do about it."""
+    from .doctor import doctor as examine
+
+    sys.exit(0 if examine(home=home, fix=fix, as_json=as_json) else 1)
+
+
+@greenroom.command()
 @HOME_OPTION
 @one_line
 def serve(home: Path | None) -> None:

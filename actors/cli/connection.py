@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...storage.lockfile import HomeLock
-from ..errors import HomeInUseError
+from ...storage.lockfile import is_locked
 from ..manager.manager import SessionManager
 from ..manager.options import default_home
 from ..manager.remote import RemoteSessionManager
@@ -17,14 +16,7 @@ Manager = SessionManager | RemoteSessionManager
 
 def is_owned(home: Path) -> bool:
     """Whether a runtime has the home; a file that a killed one left behind does not count."""
-    path = home / LOCK_FILE
-    if not path.exists():
-        return False
-    try:
-        HomeLock.acquire(path).release()
-    except HomeInUseError:
-        return True
-    return False
+    return is_locked(home / LOCK_FILE)
 
 
 def any_manager(home: Path | None) -> Manager:

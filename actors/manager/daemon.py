@@ -21,6 +21,7 @@ from .values import (
     AGENT_EVENT,
     EVENTS,
     HISTORY,
+    HOME_STATUS,
     HOOK_RUNS,
     INFO,
     INFOS,
@@ -72,6 +73,7 @@ RESULTS: dict[str, Codec] = {
     "permission_log": PERMISSIONS,
     "hook_runs": HOOK_RUNS,
     "crash_bundle": PLAIN,
+    "home_status": HOME_STATUS,
 }
 """How the result of each unary operation travels. ``get`` is a snapshot, ``transcript`` is folded
 by the caller from the events, and the prompts are streams."""

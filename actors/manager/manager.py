@@ -84,6 +84,7 @@ class SessionManager:
     permission_log = blocking(Verbs.permission_log)
     hook_runs = blocking(Verbs.hook_runs)
     crash_bundle = blocking(Verbs.crash_bundle)
+    home_status = blocking(Verbs.home_status)
     transcript = blocking(Verbs.transcript)
 
     def get(self, session_id: str) -> Session | None:
@@ -167,6 +168,7 @@ class AsyncSessionManager:
     permission_log = awaitable(Verbs.permission_log)
     hook_runs = awaitable(Verbs.hook_runs)
     crash_bundle = awaitable(Verbs.crash_bundle)
+    home_status = awaitable(Verbs.home_status)
     transcript = awaitable(Verbs.transcript)
 
     async def get(self, session_id: str) -> Session | None:

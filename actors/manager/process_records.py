@@ -95,6 +95,21 @@ class JournalProcessStore:
         self._storage.commit(gone)
 
 
+def view_records(path: Path) -> list[ProcessRecord]:
+    """The records in a journal; nothing is made or written.
+
+    :raises StorageError: it can not be read, or is no such journal.
+    """
+    if not path.exists():
+        return []
+    storage = JournalStorage(path, kind=PROCESSES_TABLE, read_only=True)
+    try:
+        places = storage.places(PROCESSES_TABLE).values()
+        return [msgspec.convert(storage.load(place), ProcessRecord) for place in places]
+    finally:
+        storage.close()
+
+
 def left_behind(
     processes: ToolProcesses, store: JournalProcessStore, logger: logging.Logger
 ) -> list[ProcessRecord]:

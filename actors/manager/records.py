@@ -5,12 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 
 from ...storage.session_records import hook_runs, permission_log, session_usage
+from ..model.home import HomeStatus
 from ..model.records import HookRunQuery, HookRunRecord, PermissionRecord, SessionUsage
 from .queries import QueryVerbs
 
 
 class RecordVerbs(QueryVerbs):
-    """Usage, permission log, hook runs."""
+    """Usage, permission log, hook runs, and how the home itself is."""
+
+    def home_status(self) -> HomeStatus:
+        """How the store of the home is: a failed sync makes it read-only (DESIGN 5.10)."""
+        store = self._runtime.home
+        return HomeStatus(
+            home=str(self._runtime.options.home),
+            read_only=store.log.error is not None,
+            error=str(store.error or ""),
+            live_sessions=len(self._runtime.registry.all()),
+        )
 
     def usage(self, session_id: str) -> SessionUsage:
         """Tokens and cost: of each ended turn of the conversation, and of the session in all.

@@ -152,6 +152,7 @@ class RemoteSessionManager:
     permission_log = remote(Verbs.permission_log)
     hook_runs = remote(Verbs.hook_runs)
     crash_bundle = remote(Verbs.crash_bundle)
+    home_status = remote(Verbs.home_status)
 
     prompt = remote_prompt(Verbs.prompt)
     prompt_with_opts = remote_prompt(Verbs.prompt_with_opts)

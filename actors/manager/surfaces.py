@@ -81,6 +81,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("permission_log", "none", "read", True),
         Operation("hook_runs", "none", "read", True),
         Operation("crash_bundle", "none", "admin", True),
+        Operation("home_status", "none", "read", True),
     )
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..model.event import AgentEvent, RawJSON, SessionEvent
+from ..model.home import HomeStatus
 from ..model.query import TurnHistory
 from ..model.records import HookRunRecord, PermissionRecord, SessionUsage
 from ..model.repair import RepairResult
@@ -117,6 +118,7 @@ INFOS = Codec(to_plain, lambda value: tuple(from_plain(value, list[SessionInfo])
 QUEUE = _of(InputQueueSummary)
 REPAIR = _of(RepairResult)
 USAGE = _of(SessionUsage)
+HOME_STATUS = _of(HomeStatus)
 PERMISSIONS = _of(tuple[PermissionRecord, ...])
 HOOK_RUNS = _of(tuple[HookRunRecord, ...])
 SENT = Codec(_sent_to_plain, lambda value: from_plain(value, SendPromptResult))

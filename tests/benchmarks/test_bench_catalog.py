@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -80,4 +81,5 @@ def test_100_000_sessions_are_listed_without_opening_each(tmp_path: Path) -> Non
     size = os.path.getsize(tmp_path / CATALOG_FILE)
     print(f"made in {made:.2f} s, {size / 1e6:.0f} MB; listing is {ratio:.1f} x as fast")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 512 * 1024
+    shutil.rmtree(tmp_path)
     assert ratio >= 1.5

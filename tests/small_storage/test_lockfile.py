@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from greenroom.actors.errors import HomeInUseError, StorageError
-from greenroom.storage.lockfile import HomeLock
+from greenroom.storage.lockfile import HomeLock, is_locked
 
 HOLDER = """
 import sys
@@ -187,3 +187,18 @@ def test_released_by_somebody_else_it_is_only_closed(tmp_path: Path) -> None:
     assert not lock.held
     lock.release()
     assert (tmp_path / "runtime.lock").read_text().strip() == str(os.getpid())
+
+
+def test_looking_whether_a_lock_is_held_changes_nothing(tmp_path):
+    path = tmp_path / "runtime.lock"
+    assert not is_locked(path)
+    assert not path.exists()
+    lock = HomeLock.acquire(path)
+    before = path.read_bytes()
+    assert is_locked(path)
+    lock.release()
+    path.write_bytes(before)
+    assert not is_locked(path)
+    assert path.read_bytes() == before
+    with pytest.raises(StorageError):
+        is_locked(tmp_path / "runtime.lock" / "below")
