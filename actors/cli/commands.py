@@ -102,23 +102,20 @@ def agents(probe: bool, as_json: bool) -> None:
 
 
 @greenroom.command()
-@click.option("--agent", "agent_name", required=True, help="See `greenroom agents`.")
-@JSON_OPTION
-@one_line
-def doctor(agent_name: str, as_json: bool) -> None:
-    """Say whether an agent is installed, which version, and whether it opens a session."""
-    from .agents import examine_agent
-
-    sys.exit(0 if examine_agent(agent_name, as_json=as_json) else 1)
-
-
-@greenroom.command()
 @click.option("--fix", is_flag=True, help="Put right what can be; without it nothing is changed.")
+@click.option("--agent", "agent_name", help="Examine an agent, not the home.")
 @HOME_OPTION
 @JSON_OPTION
 @one_line
-def doctor(fix: bool, home: Path | None, as_json: bool) -> None:
-    """Say what is wrong with the home: damage, leftovers, locks, and what to do about it."""
+def doctor(fix: bool, agent_name: str | None, home: Path | None, as_json: bool) -> None:
+    """Say what is wrong with the home: damage, leftovers, locks, and what to do about it.
+
+    With --agent: whether it is installed, which version, and whether it opens a session.
+    """
+    if agent_name is not None:
+        from .agents import examine_agent
+
+        sys.exit(0 if examine_agent(agent_name, as_json=as_json) else 1)
     from .doctor import doctor as examine
 
     sys.exit(0 if examine(home=home, fix=fix, as_json=as_json) else 1)
