@@ -81,6 +81,10 @@ PROMPTS = ("prompt", "prompt_with_opts", "prompt_network", "prompt_synthetic")
 """Operations whose result is the stream of a turn."""
 
 
+AT_ONCE = frozenset({"is_prompting", "list"})
+"""Operations that only look at what is in memory."""
+
+
 def error_table() -> ErrorTable:
     """The exceptions of a runtime that reach its callers as what they are."""
     classes = [
@@ -99,13 +103,15 @@ def remote_verbs(verbs_for: VerbsFor) -> dict[str, Verb]:
     from .surfaces import OPERATIONS
 
     table = {
-        name: Verb(_unary(verbs_for, name, codec), ROLES[OPERATIONS[name].role])
+        name: Verb(
+            _unary(verbs_for, name, codec), ROLES[OPERATIONS[name].role], waits=name not in AT_ONCE
+        )
         for name, codec in RESULTS.items()
     }
     for name in PROMPTS:
         table[name] = Verb(_prompt(verbs_for, name), Role.OPERATE, streams=True)
     table["send_prompt"] = Verb(lambda call: _send(verbs_for, call), Role.OPERATE, streams=True)
-    table[SNAPSHOT] = Verb(lambda call: _snapshot(verbs_for, call), Role.READ)
+    table[SNAPSHOT] = Verb(lambda call: _snapshot(verbs_for, call), Role.READ, waits=False)
     return table
 
 

@@ -29,10 +29,10 @@ Whatever the bytes, decoding gives a message or raises :class:`BusProtocolError`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import cbor2
+import msgspec
 
 from .errors import BusProtocolError
 from .fields import VERSION, number_of, versioned
@@ -47,8 +47,7 @@ _DEPTH_MAX = 64
 _NODES_MAX = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class CallId:
+class CallId(msgspec.Struct, frozen=True):
     """The name of a call, the same each time it is sent."""
 
     client: bytes
@@ -58,8 +57,7 @@ class CallId:
         return f"{self.client.hex()}.{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class CallMessage:
+class CallMessage(msgspec.Struct, frozen=True):
     """Do something.
 
     :param deadline_ms: milliseconds it may take from now on; ``None`` is no limit.
@@ -75,8 +73,7 @@ class CallMessage:
     credit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class GrantMessage:
+class GrantMessage(msgspec.Struct, frozen=True):
     """More credit for a stream; with ``again``, also what may have been lost."""
 
     id: CallId
@@ -85,23 +82,20 @@ class GrantMessage:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CancelMessage:
+class CancelMessage(msgspec.Struct, frozen=True):
     """The caller wants no answer any more."""
 
     id: CallId
 
 
-@dataclass(frozen=True, slots=True)
-class OkAnswer:
+class OkAnswer(msgspec.Struct, frozen=True):
     """A call's result."""
 
     number: int
     result: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
+class ErrorAnswer(msgspec.Struct, frozen=True):
     """A call failed: the class of the exception, its text and its fields."""
 
     number: int
@@ -110,8 +104,7 @@ class ErrorAnswer:
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ItemAnswer:
+class ItemAnswer(msgspec.Struct, frozen=True):
     """One item of a stream."""
 
     number: int
@@ -119,23 +112,20 @@ class ItemAnswer:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class EndAnswer:
+class EndAnswer(msgspec.Struct, frozen=True):
     """A stream is complete."""
 
     number: int
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownAnswer:
+class UnknownAnswer(msgspec.Struct, frozen=True):
     """The runtime does not know that call."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class PingAnswer:
+class PingAnswer(msgspec.Struct, frozen=True):
     """Nothing."""
 
 
@@ -164,9 +154,9 @@ def decode_message(data: bytes) -> Message:
     :raises BusProtocolError: it is none, or of another version.
     """
     match versioned(data, "call"):
-        case ["call", client, number, str(verb), dict(args), deadline_ms, age_ms, credit] if (
-            0 < len(verb) <= VERB_CHARS_MAX
-        ):
+        case ["call", client, number, verb, args, deadline_ms, age_ms, credit]:
+            if type(verb) is not str or not 0 < len(verb) <= VERB_CHARS_MAX:
+                raise BusProtocolError("call: no name of a verb")
             return CallMessage(
                 _id(client, number),
                 verb,
@@ -222,7 +212,7 @@ def decode_answer(data: bytes) -> Answer:
     match versioned(data, "answer"):
         case ["ok", number, result]:
             return OkAnswer(number_of(number), plain(result))
-        case ["error", number, str(name), str(message), dict(fields)]:
+        case ["error", number, str(name), str(message), fields]:
             return ErrorAnswer(number_of(number), name, message, plain_map(fields))
         case ["item", number, index, value]:
             return ItemAnswer(number_of(number), number_of(index), plain(value))
@@ -241,7 +231,8 @@ def plain(value: Any) -> Any:
 
     :raises BusProtocolError: it has anything else in it, or is too deep or too large.
     """
-    if type(value) in _SCALARS:
+    kind = type(value)
+    if kind in _SCALARS or (kind is dict and _is_flat(value)):
         return value
     left = _NODES_MAX
     level = [value]
@@ -257,7 +248,7 @@ def plain(value: Any) -> Any:
             if kind is list:
                 following += item
             elif kind is dict:
-                if not all(type(key) is str for key in item):
+                if not _TEXT.issuperset(map(type, item)):
                     raise BusProtocolError("a map has a key that is no text")
                 following += item.values()
             elif kind not in _SCALARS:
@@ -268,16 +259,27 @@ def plain(value: Any) -> Any:
     raise BusProtocolError("a value is too deep or too large")
 
 
-def plain_map(value: dict[Any, Any]) -> dict[str, Any]:
+def plain_map(value: Any) -> dict[str, Any]:
     """A map of plain values by text.
 
-    :raises BusProtocolError: see :func:`plain`.
+    :raises BusProtocolError: it is none; see :func:`plain`.
     """
+    if type(value) is not dict:
+        raise BusProtocolError("a field is no map")
     checked: dict[str, Any] = plain(value)
     return checked
 
 
+_TEXT = frozenset({str})
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def _is_flat(value: dict[Any, Any]) -> bool:
+    return (
+        len(value) < _NODES_MAX
+        and _TEXT.issuperset(map(type, value))
+        and _SCALARS.issuperset(map(type, value.values()))
+    )
 
 
 def _id(client: Any, number: Any) -> CallId:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import gevent
 import gevent.event
+import greenlet
+import msgspec
 
 from .control import EndAnswer, ItemAnswer, OkAnswer, encode_answer
 from .errors import BusClosedError, BusTimeoutError
@@ -22,8 +24,7 @@ STREAM_BYTES_MAX = 4 * 1024 * 1024
 """Items of one stream on their way, by size; at least one, however long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What a handler is given.
 
     :param request_id: the name of the call, the same when it is sent again; to be stored with
@@ -48,11 +49,14 @@ class Verb:
 
     :param handler: runs in a greenlet of its own and returns plain data; with ``streams`` an
         iterable of plain data, which is closed when the caller cancels.
+    :param waits: whether the handler may wait. One that never does, and does not stream, spares
+        its callers the greenlet; it has no deadline.
     """
 
     handler: Callable[[Call], Any]
     role: Role = Role.OPERATE
     streams: bool = False
+    waits: bool = True
 
 
 class Owner(Protocol):
@@ -71,9 +75,8 @@ class Running:
         self.call = call
         self._verb = verb
         self._owner = owner
-        self._more = gevent.event.Event()
-        self._greenlet: gevent.Greenlet | None = None
-        self._made: bytes | None = None
+        self._more: gevent.event.Event | None = None
+        self._greenlet: greenlet.greenlet | None = None
 
     @property
     def streams(self) -> bool:
@@ -81,40 +84,39 @@ class Running:
         return self._verb.streams
 
     def start(self, call: Call) -> None:
-        """Begin."""
-        self._greenlet = gevent.spawn(self._run, call)
-        # A greenlet that is killed before its first step runs nothing, but its links are told.
-        self._greenlet.rawlink(self._end)
+        """Begin at once, up to where the handler waits; to be called by the hub itself."""
+        if not self._verb.waits:
+            self._run(call)
+            return
+        self._greenlet = greenlet.greenlet(self._run, gevent.get_hub())
+        self._greenlet.switch(call)
 
     def wake(self) -> None:
         """There may be more credit."""
-        self._more.set()
+        if self._more is not None:
+            self._more.set()
 
     def cancel(self) -> None:
         """The caller wants no answer, or will get none any more."""
         if self._greenlet is not None:
-            self._greenlet.kill(block=False)
+            gevent.kill(self._greenlet)
 
     def _run(self, call: Call) -> None:
         alarm = None
-        if call.deadline_s is not None:
+        if call.deadline_s is not None and self._verb.waits:
             late = BusTimeoutError(f"{call.verb}: not done in time", timeout_s=call.deadline_s)
             alarm = gevent.Timeout.start_new(call.deadline_s, late)
         try:
-            self._made = self._answer(call)
+            made = self._answer(call)
         except gevent.GreenletExit:
-            pass
+            cut = BusClosedError("the call was cancelled")
+            made = self._owner.error_answer(self.call.id.number, cut)
         except BaseException as error:  # nothing that a handler raises may end the hub
-            self._made = self._owner.error_answer(self.call.id.number, error)
+            made = self._owner.error_answer(self.call.id.number, error)
         finally:
             if alarm is not None:
                 alarm.close()
-
-    def _end(self, greenlet: gevent.Greenlet) -> None:
-        if self._made is None:
-            cut = BusClosedError("the call was cancelled")
-            self._made = self._owner.error_answer(self.call.id.number, cut)
-        self._owner.finish(self.call, self._made)
+        self._owner.finish(self.call, made)
 
     def _answer(self, call: Call) -> bytes:
         number = self.call.id.number
@@ -145,5 +147,6 @@ class Running:
     def _wait_for_credit(self, index: int) -> None:
         call = self.call
         while index > call.until or (call.items and call.items_bytes >= STREAM_BYTES_MAX):
+            self._more = self._more or gevent.event.Event()
             self._more.clear()
             self._more.wait()

@@ -42,6 +42,7 @@ LOOK_S = 0.25
 """Between two looks which calls nothing was heard of."""
 CREDIT = 64
 """Items of a stream on their way, unless the caller says otherwise."""
+MESSAGES_PER_LOOK = 100
 PENDING_MAX = 10_000
 """Unanswered calls of one client."""
 
@@ -159,7 +160,9 @@ class ControlClient:
                     try:
                         self._receive(call, deadline)
                     finally:
+                        del self._waiting[call]  # somebody else is to receive now
                         self._leave()
+                        self._waiting[call] = None
                 else:
                     call.sleep(deadline - time.monotonic())
         finally:
@@ -245,14 +248,24 @@ class ControlClient:
             if now >= deadline:
                 return
             if now >= self._look_at:
-                self._look_at = now + LOOK_S
-                self._poke([c for c in self._known() if c.poke_at <= now])
-            self._wire.wait(min(deadline, self._look_at) - now, sending=not sent)
-            if self._wire.reconnected():
-                self._poke(self._known())
-            for data in self._wire.messages():
-                with contextlib.suppress(BusProtocolError):  # garbage is no answer to anything
-                    self._take(decode_answer(data), len(data))
+                self._look(now)
+            if self._wire.wait(min(deadline, self._look_at) - now, sending=not sent):
+                self._take_in(call)
+
+    def _look(self, now: float) -> None:
+        """Ask about what may have been lost."""
+        self._look_at = now + LOOK_S
+        again = self._wire.reconnected()
+        self._poke([call for call in self._known() if again or call.poke_at <= now])
+
+    def _take_in(self, call: PendingCall) -> None:
+        """What has arrived; a caller who has its answer does not wait for the rest."""
+        for _ in range(MESSAGES_PER_LOOK):
+            data = self._wire.receive()
+            with contextlib.suppress(BusProtocolError):  # garbage is no answer to anything
+                self._take(decode_answer(data), len(data))
+            if call.over or not self._wire.readable():
+                return
 
     def _known(self) -> list[PendingCall]:
         with self._state:
@@ -261,16 +274,14 @@ class ControlClient:
     def _take(self, answer: Answer, size: int) -> None:
         if isinstance(answer, PingAnswer):
             return
-        with self._state:
-            call = self._pending.get(answer.number)
+        call = self._pending.get(answer.number)
         if call is None:
             return
         call.poke_at, call.pokes = time.monotonic() + POKE_S, 0
         if call.take(answer, size):
             self._outbox.append(call.encoded(self._client, again=True))
         elif call.over:
-            with self._state:
-                self._pending.pop(call.number, None)
+            self._pending.pop(call.number, None)
 
     def _poke(self, calls: list[PendingCall]) -> None:
         """Ask about calls; not while the questions of before have not left yet."""

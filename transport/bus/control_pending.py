@@ -6,6 +6,7 @@ half of its credit was taken, or many bytes, and never more than the caller has 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -55,7 +56,8 @@ class PendingCall:
         self._timeout_s = timeout
         self._deadline = math.inf if timeout is None else self._began_at + timeout
         self._resend = resend
-        self._event = threading.Event()
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
         self._result: Any = None
         self._error: Exception | None = None
 
@@ -131,17 +133,19 @@ class PendingCall:
 
     def sleep(self, seconds: float) -> None:
         """Until roused; somebody else receives meanwhile."""
-        self._event.wait(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
-        self._event.clear()
+        self._asleep.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 
     def rouse(self) -> None:
         """End :meth:`sleep`, now or the next one."""
-        self._event.set()
+        if self._asleep.locked():
+            # Another thread may do the same just now.
+            with contextlib.suppress(RuntimeError):
+                self._asleep.release()
 
     def _finish(self, error: Exception | None) -> None:
         self._error = error
         self.over = True
-        self._event.set()
+        self.rouse()
 
 
 class PendingStream(PendingCall):
@@ -224,7 +228,7 @@ class PendingStream(PendingCall):
                 if index == self._arrived + 1:
                     self._arrived = index
                     self._items.append((value, size))
-                    self._event.set()
+                    self.rouse()
                 elif index > self._arrived:
                     self.poke_at = 0.0  # one was lost: ask for it
             case EndAnswer(_, count) if count != self._arrived:

@@ -92,7 +92,6 @@ class ControlServer:
         self._gone: dict[bytes, float] = {}
         self._socket: HubSocket | None = None
         self.address = ""
-        self._guarded = False
         self._timer: Any = None
         self._messages = self._calls = self._refused = 0
 
@@ -127,8 +126,7 @@ class ControlServer:
             sock.close(linger=0)
             raise BusEndpointError(f"{address}: {error}", path=address) from error
         self.address = str(sock.getsockopt_string(zmq.LAST_ENDPOINT))
-        self._guarded = secure is not None
-        self._socket = HubSocket(sock, self._on_message, self._logger)
+        self._socket = HubSocket(sock, self._on_message, self._logger, guarded=secure is not None)
         self._timer = gevent.get_hub().loop.timer(PING_S, PING_S, ref=False)
         self._timer.start(self.look_for_the_gone)
 
@@ -165,17 +163,17 @@ class ControlServer:
 
     # -- messages -------------------------------------------------------------------------------
 
-    def _on_message(self, parts: list[zmq.Frame]) -> None:
+    def _on_message(self, parts: list[bytes], user: str) -> None:
         self._messages += 1
         if len(parts) != 2:
             return
-        peer, data = parts[0].bytes, parts[1].bytes
+        peer, data = parts
         try:
             message = decode_message(data)
         except BusProtocolError as error:
             self._refuse(peer, number_in(data), error)
             return
-        self._dispatch(peer, message, user_of(parts[1]) if self._guarded else "")
+        self._dispatch(peer, message, user)
 
     def _dispatch(self, peer: bytes, message: Message, user: str) -> None:
         known = self._window.find(message.id)
@@ -275,8 +273,8 @@ class ControlServer:
     def finish(self, call: Remembered, answer: bytes) -> None:
         """A call has its answer."""
         if self._running.pop(id(call), None) is not None:
+            self._send(call.peer, answer)  # first: the caller goes on meanwhile
             self._window.answered(call, answer)
-            self._send(call.peer, answer)
 
     def error_answer(self, number: int, error: BaseException) -> bytes:
         """What a caller gets for an exception."""
@@ -291,11 +289,6 @@ def _local_only(user: str) -> Role:
     if user:
         raise BusForbiddenError(f'the key "{user}" has no role here')
     return Role.ADMIN
-
-
-def user_of(frame: zmq.Frame) -> str:
-    """The name that the key of a frame's sender was given."""
-    return str(frame.get("User-Id"))
 
 
 def verbs(rows: Iterable[tuple[str, Verb]]) -> dict[str, Verb]:

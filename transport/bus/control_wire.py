@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import zmq
+from zmq import zmq_poll
 
 from .connection import RECONNECT_MS, RECONNECT_MS_MAX, use_keys
 from .credentials import Credentials, check_address
@@ -17,7 +17,9 @@ from .frames import MESSAGE_BYTES_MAX
 
 ANSWERS_QUEUED_MAX = 2000
 CALLS_QUEUED_MAX = 1000
-MESSAGES_PER_LOOK = 100
+# As numbers: arithmetic on the enums costs more than the calls they are for.
+_EVENTS, _READABLE, _WRITABLE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+_NOW = int(zmq.NOBLOCK)
 
 
 class ControlWire:
@@ -44,11 +46,11 @@ class ControlWire:
             self._dealer.setsockopt(option, value)
         if keys is not None:
             use_keys(self._dealer, keys)
-        self._connected = self._sending = self._changed = False
+        self._connected = False
         self._monitor = self._dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        self._poller = zmq.Poller()
-        for readable in (self._dealer, self._monitor, self._wakee):
-            self._poller.register(readable, zmq.POLLIN)
+        wakee: Any = self._wakee  # a descriptor will do; the annotations of pyzmq do not say so
+        self._receiving = [(self._dealer, _READABLE), (wakee, _READABLE)]
+        self._sending = [(self._dealer, _READABLE | _WRITABLE), (wakee, _READABLE)]
         try:
             self._dealer.connect(address)
         except zmq.ZMQError as error:
@@ -63,49 +65,45 @@ class ControlWire:
     def send(self, data: bytes) -> bool:
         """Whether it was taken, to leave as soon as there is a connection; not by a full queue."""
         try:
-            self._dealer.send(data, zmq.NOBLOCK)
+            self._dealer.send(data, _NOW)
         except zmq.Again:
             return False
         return True
 
-    def wait(self, seconds: float, *, sending: bool) -> None:
+    def wait(self, seconds: float, *, sending: bool) -> bool:
         """Until something can be received, :meth:`wake` was called, or the time is up.
 
         :param sending: something is to be sent: also until it can be.
+        :returns: whether something can be received.
         """
-        if sending is not self._sending:
-            self._sending = sending
-            self._poller.modify(self._dealer, zmq.POLLIN | (zmq.POLLOUT if sending else 0))
-        limit = None if seconds == math.inf else math.ceil(max(seconds, 0.0) * 1000)
-        for readable, _ in self._poller.poll(limit):
-            if readable is self._monitor:
-                self._changed = True
-            elif readable is not self._dealer:
+        watched = self._sending if sending else self._receiving
+        limit = -1 if seconds == math.inf else math.ceil(max(seconds, 0.0) * 1000)
+        readable = False
+        for ready, events in zmq_poll(watched, limit):
+            if ready is self._dealer:
+                readable = bool(events & _READABLE)
+            else:
                 self._wakee.recv(4096)
+        return readable
 
     def reconnected(self) -> bool:
         """Whether the connection was lost and made anew since this was asked last."""
-        if not self._changed:
-            return False
-        self._changed = False
         found = 0
-        while True:
-            try:
-                self._monitor.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                break
+        while int(self._monitor.get(_EVENTS)) & _READABLE:
+            self._monitor.recv_multipart(zmq.NOBLOCK)
             found += 1
         first, self._connected = not self._connected and found > 0, self._connected or found > 0
         return found > first
 
-    def messages(self) -> Iterator[bytes]:
-        """What has arrived."""
-        for _ in range(MESSAGES_PER_LOOK):
-            # Asking costs a tenth of the exception that an empty socket raises.
-            if not int(self._dealer.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                return
-            data: bytes = self._dealer.recv(zmq.NOBLOCK)
-            yield data
+    def receive(self) -> bytes:
+        """A message that can be received."""
+        data: bytes = self._dealer.recv(_NOW)
+        return data
+
+    def readable(self) -> bool:
+        """Whether a message can be received."""
+        # Asking costs a tenth of the exception that an empty socket raises.
+        return bool(int(self._dealer.get(_EVENTS)) & _READABLE)
 
     def wake(self) -> None:
         """End a :meth:`wait` in another thread, now or the next one."""

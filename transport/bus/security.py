@@ -103,8 +103,7 @@ class Gate:
         self._by_key = {key.public: key for key in allowed}
         self._by_name = {key.name: key for key in allowed}
 
-    def _on_request(self, frames: list[zmq.Frame]) -> None:
-        parts = [frame.bytes for frame in frames]
+    def _on_request(self, parts: list[bytes], user: str) -> None:
         envelope, request = parts[:2], parts[2:]
         try:
             asked = decode_zap(request)
