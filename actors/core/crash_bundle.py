@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from ..model.failure import FailureKind, SessionFailure
+from ..model.secret_text import MARK, is_secret_name
 from .redaction import Redactor
-from .secret_text import MARK, is_secret_name
 
 CRASH_BUNDLE_SCHEMA = "greenroom.crash_bundle.v1"
 CRASH_BUNDLE_MODE = 0o600

@@ -1,7 +1,7 @@
 """Hides secrets in everything that is stored, published, notified or logged (03 3.3, 01 11.4).
 
 ==============  ==============================================================================
-text            rules 1-5 of :mod:`.secret_text`, then (6) every registered secret
+text            rules 1-5 of :mod:`..model.secret_text`, then (6) every registered secret
 JSON            a text whose member's name looks secret is hidden whole, and so is a list or
                 object of such a member that holds any text; all other text obeys the text rules;
                 numbers, booleans and null are never hidden
@@ -26,8 +26,8 @@ import msgspec
 from ..model.event import AgentEvent, RawJSON
 from ..model.failure import SessionFailure, bound_text
 from ..model.runs import TextRun, of_runs, runs_of
+from ..model.secret_text import CLAIM_PREFIX, MARK, STEMS, hide_values, is_secret_name
 from ..model.session import SessionMeta
-from .secret_text import CLAIM_PREFIX, MARK, STEMS, hide_values, is_secret_name
 
 SECRET_CHARS_MIN = 8
 """Shorter secrets are not registered: they would hide half of what people write (01 11.4)."""

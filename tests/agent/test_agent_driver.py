@@ -226,7 +226,7 @@ def test_cancel_ends_a_turn_and_the_next_one_runs(stage, prompt):
     assert text_of(stage.play(process, "@@say next")) == "next"
 
 
-def test_cancel_with_a_permission_pending(stage):
+def test_r1_d24_cancel_with_a_permission_pending(stage):
     process = stage.start()
     stream = stage.prompt(process, "@@run touch made")
     take_until(stream, is_open_permission)
@@ -237,7 +237,7 @@ def test_cancel_with_a_permission_pending(stage):
     assert not (stage.cwd / "made").exists()
 
 
-def test_a_cancel_nobody_heeds_ends_the_turn_after_its_grace(stage):
+def test_d27_r6_a_cancel_nobody_heeds_ends_the_turn_after_its_grace(stage):
     process = stage.start(driver=ACPDriver(cancel_grace=0.1))
     stream = stage.prompt(process, "@@deaf\n@@say begun\n@@slow 1 2")
     take_until(stream, lambda event: event.text == "begun")
@@ -250,7 +250,7 @@ def test_a_cancel_nobody_heeds_ends_the_turn_after_its_grace(stage):
     os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_second_prompt_has_to_wait(stage):
+def test_r4_a_second_prompt_has_to_wait(stage):
     process = stage.start()
     stream = stage.prompt(process, "@@hang")
     with pytest.raises(PromptInProgressError):
@@ -291,7 +291,7 @@ def test_a_session_the_agent_does_not_know(stage):
     assert is_load_session_resource_missing(caught.value)
 
 
-def test_session_facts_outside_a_turn_reach_the_sink(stage):
+def test_r11_session_facts_outside_a_turn_reach_the_sink(stage):
     process = stage.start(
         stage.script(
             """

@@ -165,7 +165,7 @@ def test_a_path_that_leads_outside_is_neither_read_nor_written(place, path):
 
 
 @pytest.mark.parametrize("path", INVALID)
-def test_a_path_that_is_no_file_is_invalid(place, path):
+def test_d21_a_path_that_is_no_file_is_invalid(place, path):
     for attempt in (
         lambda p: workspace(place).read_text(p, None, None),
         lambda p: workspace(place).write_text(p, "x"),
@@ -203,12 +203,12 @@ def test_the_other_roots_belong_to_the_workspace(place):
     assert workspace(place).read_text("../second/there", None, None) == "second root"
 
 
-def test_the_root_of_everything_contains_everything(place):
+def test_d20_the_root_of_everything_contains_everything(place):
     assert Workspace(("/",)).read_text(f"{place}/outside/secret", None, None) == SECRET
     assert Workspace(("/",)).read_text("../../etc/hostname", None, None)
 
 
-def test_a_missing_file_is_not_found_by_its_name(place):
+def test_r26_a_missing_file_is_not_found_by_its_name(place):
     for path in ("nowhere", "sub/nowhere/x", "plain/x", "dangling_in"):
         with pytest.raises(RequestError) as caught:
             workspace(place).read_text(path, None, None)
@@ -263,7 +263,7 @@ def test_invalid_text_is_replaced(place):
     assert workspace(place).read_text("binary", None, None) == "a��b"
 
 
-def test_an_answer_has_a_largest_size_and_a_search_an_end(place, monkeypatch):
+def test_d21_an_answer_has_a_largest_size_and_a_search_an_end(place, monkeypatch):
     monkeypatch.setattr(files, "ANSWER_BYTES_MAX", 10)
     (place / "ws" / "big").write_text("0123456789\nx\ny")
     with pytest.raises(RequestError) as caught:
@@ -295,7 +295,7 @@ def test_an_existing_file_keeps_its_mode_but_no_special_rights(place):
     assert [p.name for p in (place / "ws").iterdir() if p.name.startswith(".greenroom")] == []
 
 
-def test_a_link_inside_is_written_through_and_stays_a_link(place):
+def test_d21_a_link_inside_is_written_through_and_stays_a_link(place):
     workspace(place).write_text("inner_link", "through")
     workspace(place).write_text("dangling_in", "made")
     assert (place / "ws/inner_link").is_symlink()
@@ -303,7 +303,7 @@ def test_a_link_inside_is_written_through_and_stays_a_link(place):
     assert (place / "ws/sub/new").read_text() == "made"
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(place, monkeypatch):
+def test_d21_a_failed_write_leaves_the_old_file_and_no_rest(place, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
@@ -350,7 +350,7 @@ def swap_file(root, outside):
 @pytest.mark.parametrize(
     ("swap", "path"), [(swap_directory, "victim/secret"), (swap_file, "target")]
 )
-def test_a_component_swapped_for_a_link_never_leads_outside(place, swap, path):
+def test_d20_a_component_swapped_for_a_link_never_leads_outside(place, swap, path):
     """One thread swaps a component for a link to the outside and back, as fast as it can."""
     root, outside = place / "ws", place / "outside"
     (root / "victim").mkdir()

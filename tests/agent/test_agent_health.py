@@ -54,7 +54,7 @@ def test_unhealthy_takes_evidence(state, is_unhealthy):
     assert state.is_unhealthy is is_unhealthy
 
 
-def test_a_write_that_stalls_is_evidence_and_a_frame_clears_it(stage, monkeypatch):
+def test_d36_a_write_that_stalls_is_evidence_and_a_frame_clears_it(stage, monkeypatch):
     monkeypatch.setattr(health, "WRITE_STALL_S", 0.02)
     process = stage.start(
         stage.script(
@@ -80,7 +80,7 @@ def test_a_write_that_stalls_is_evidence_and_a_frame_clears_it(stage, monkeypatc
     assert process.link.write_stalled_s == 0
 
 
-def test_a_cancel_nobody_heeds_is_evidence_until_a_clean_turn(stage):
+def test_d36_r3_a_cancel_nobody_heeds_is_evidence_until_a_clean_turn(stage):
     process = stage.start(
         stage.script(
             """

@@ -83,7 +83,7 @@ def test_options_that_are_wrong(stage, wrong):
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_an_agent_that_exits_at_once(stage, status):
+def test_d7_an_agent_that_exits_at_once(stage, status):
     command = stage.script(f"sys.stderr.write('no licence found\\n'); sys.exit({status})")
     before = children()
     with pytest.raises(AgentStartError) as caught:
@@ -101,7 +101,7 @@ def test_an_agent_that_never_answers_is_killed_when_the_caller_gives_up(stage):
     assert children() == []
 
 
-def test_an_agent_that_never_answers_meets_the_steps_own_limit(stage):
+def test_d2_r17_an_agent_that_never_answers_meets_the_steps_own_limit(stage):
     command = stage.script("while True: read()")
     with pytest.raises(AgentStartError, match="timed out") as caught:
         stage.start(command, driver=ACPDriver(initialize_timeout=0.1))
@@ -203,7 +203,7 @@ def test_an_exit_in_the_middle_of_a_turn(stage, ending, status, is_crash):
         stage.prompt(process, "again")
 
 
-def test_everything_written_before_an_exit_is_read(stage):
+def test_d31_everything_written_before_an_exit_is_read(stage):
     process = stage.start(
         stage.script(
             """
@@ -223,7 +223,7 @@ def test_everything_written_before_an_exit_is_read(stage):
 
 
 @pytest.mark.parametrize("holds", ["stderr=2", "stdout=1", "stdout=1, stderr=2, stdin=0"])
-def test_a_grandchild_that_holds_a_pipe_hides_no_crash(stage, holds):
+def test_d31_a_grandchild_that_holds_a_pipe_hides_no_crash(stage, holds):
     process = stage.start(
         stage.script(
             f"""
@@ -242,7 +242,7 @@ def test_a_grandchild_that_holds_a_pipe_hides_no_crash(stage, holds):
     assert not is_running(int(events[0].text))
 
 
-def test_what_left_the_group_is_found_and_killed(stage, caplog):
+def test_r33_what_left_the_group_is_found_and_killed(stage, caplog):
     process = stage.start(
         stage.script(
             """
@@ -264,7 +264,7 @@ def test_what_left_the_group_is_found_and_killed(stage, caplog):
     assert f"[{stray}]" in caplog.text
 
 
-def test_an_agent_that_closes_its_output_but_lives(stage):
+def test_d34_an_agent_that_closes_its_output_but_lives(stage):
     process = stage.start(
         stage.script("handshake()\nawait_prompt()\nsay('x')\nos.close(1)\ntime.sleep(300)")
     )
@@ -275,7 +275,7 @@ def test_an_agent_that_closes_its_output_but_lives(stage):
     assert not process.done.is_set()
 
 
-def test_stderr_is_drained_for_ever_and_its_end_is_kept(stage):
+def test_r31_stderr_is_drained_for_ever_and_its_end_is_kept(stage):
     process = stage.start(
         stage.script(
             """
@@ -329,7 +329,7 @@ def test_a_stop_in_the_middle_of_a_turn_is_silent(stage):
     ],
     ids=["ignores everything", "endless output", "stopped by a signal", "has a child"],
 )
-def test_a_stubborn_agent_is_killed_with_its_group(stage, text):
+def test_r34_a_stubborn_agent_is_killed_with_its_group(stage, text):
     process = stage.start(stage.script(text), driver=ACPDriver())
     driver = ACPDriver(stop_timeout=0.2)
     began = time.monotonic()
@@ -340,7 +340,7 @@ def test_a_stubborn_agent_is_killed_with_its_group(stage, text):
     assert children() == []
 
 
-def test_the_whole_stop_fits_the_deadline_and_has_succeeded(stage):
+def test_d29_the_whole_stop_fits_the_deadline_and_has_succeeded(stage):
     process = stage.start(stage.script(STUBBORN))
     began = time.monotonic()
     stage.stop(process, seconds=2.0)
@@ -394,7 +394,7 @@ def test_a_stop_does_not_turn_an_earlier_crash_into_a_success(stage):
     assert process.wait().exit_status == 9
 
 
-def test_an_agent_that_offers_close_gets_the_time_for_it(stage):
+def test_d30_an_agent_that_offers_close_gets_the_time_for_it(stage):
     process = stage.start(
         stage.script(
             """
@@ -428,7 +428,7 @@ FLOOD = """
 """
 
 
-def test_an_agent_is_slowed_down_to_the_pace_of_its_reader(stage):
+def test_d9_an_agent_is_slowed_down_to_the_pace_of_its_reader(stage):
     process = stage.start(stage.script(FLOOD % 30000))
     stream = stage.prompt(process, "x")
     until(lambda: process.link.is_paused)
@@ -446,7 +446,7 @@ def test_an_agent_is_slowed_down_to_the_pace_of_its_reader(stage):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
 
 
-def test_a_reader_that_never_comes_back_loses_the_agent(stage):
+def test_d9_a_reader_that_never_comes_back_loses_the_agent(stage):
     process = stage.start(stage.script(FLOOD % 10**9), driver=ACPDriver(read_stall=0.1))
     stream = stage.prompt(process, "x")
     until(process.link.ended.is_set)
@@ -481,7 +481,7 @@ def test_a_line_without_an_end_closes_the_connection(stage):
 DEAF = "handshake()\ntime.sleep(300)"
 
 
-def test_a_stop_never_waits_for_a_deaf_agent(stage):
+def test_d8_a_stop_never_waits_for_a_deaf_agent(stage):
     process = stage.start(stage.script(DEAF))
     stream = stage.prompt(process, "x" * 4_000_000)
     assert process.link.write_stalled_s >= 0
@@ -491,7 +491,7 @@ def test_a_stop_never_waits_for_a_deaf_agent(stage):
     assert list(stream) == []
 
 
-def test_a_deaf_agent_is_given_up_before_memory_is(stage, monkeypatch):
+def test_d8_a_deaf_agent_is_given_up_before_memory_is(stage, monkeypatch):
     monkeypatch.setattr(link_module, "OUTGOING_BYTES_MAX", 1_000_000)
     process = stage.start(stage.script(DEAF))
     events = stage.play(process, "x" * 2_000_000)

@@ -260,7 +260,7 @@ def test_the_window_keeps_the_end(desk, limit, kept):
     assert answer["output"] == "".join(f"{n}\n" for n in range(1, 100001))[-kept or 10**9 :]
 
 
-def test_binary_output_is_still_text(desk):
+def test_d22_binary_output_is_still_text(desk):
     made = desk.create("head", "-c", "5000", "/dev/urandom", output_byte_limit=1000)
     desk.exit_of(made)
     answer = desk.terminals.output(made)
@@ -357,7 +357,7 @@ def test_a_release_after_the_end(desk):
     assert len(desk.terminals) == 0
 
 
-def test_a_terminal_whose_leader_was_reaped_is_never_signalled(desk, monkeypatch):
+def test_d22_a_terminal_whose_leader_was_reaped_is_never_signalled(desk, monkeypatch):
     made = desk.create("true")
     desk.exit_of(made)
     signalled = []
@@ -368,7 +368,7 @@ def test_a_terminal_whose_leader_was_reaped_is_never_signalled(desk, monkeypatch
     assert signalled == []
 
 
-def test_a_turn_that_was_cut_takes_its_own_terminals(desk):
+def test_r5_a_turn_that_was_cut_takes_its_own_terminals(desk):
     old = desk.create("sleep", "300", turn="t-1")
     new = desk.create("sleep", "300", turn="t-2")
     desk.terminals.kill_turn("t-1")
@@ -440,7 +440,7 @@ def test_a_terminal_that_can_not_be_registered_is_killed(tmp_path):
     assert len(desk.terminals) == 0
 
 
-def test_an_exit_before_it_is_registered_completes_the_record(tmp_path, monkeypatch):
+def test_d35_an_exit_before_it_is_registered_completes_the_record(tmp_path, monkeypatch):
     """D35: the end may come first, and is not lost."""
     registry = ToolProcesses(MemoryProcessStore())
     desk = Desk(tmp_path.resolve(), registry=registry)

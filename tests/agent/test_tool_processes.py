@@ -147,7 +147,7 @@ def test_a_context_that_is_over_registers_nothing(registry, store):
     assert store.list(ProcessQuery()) == []
 
 
-def test_the_start_is_read_in_ticks_of_this_boot(child):
+def test_d35_the_start_is_read_in_ticks_of_this_boot(child):
     """D35: exact, and never that of another boot."""
     found = process_table.observe(child.pid)
     assert abs(found.at - datetime.now(UTC)) < timedelta(seconds=10)
@@ -201,7 +201,7 @@ def test_secrets_are_not_kept(args, kept):
     assert bounded_args(args) == kept
 
 
-def test_arguments_are_counted_and_cut_at_characters():
+def test_d35_arguments_are_counted_and_cut_at_characters():
     assert bounded_args(("x",) * (ARGS_MAX + 5)) == (*("x",) * ARGS_MAX, ARGS_CUT)
     assert bounded_args(("x",) * ARGS_MAX) == ("x",) * ARGS_MAX
     cut = bounded("€" * 200)
@@ -409,7 +409,7 @@ def test_a_recovered_process_is_ended_with_its_group(registry, store, stubborn):
         {"start_mark": "", "started_at": datetime(2020, 1, 1, tzinfo=UTC)},
     ],
 )
-def test_another_process_of_that_id_is_never_signalled(registry, store, child, changes):
+def test_d35_another_process_of_that_id_is_never_signalled(registry, store, child, changes):
     stored_by_an_earlier_runtime(store, child, **changes)
     report = registry.interrupt(CallContext(), Scope(session_id="sess-1"))
     assert (report.stale, report.signaled) == (1, 0)
@@ -549,7 +549,7 @@ def test_a_store_that_fails_later_does_not_keep_an_agent(stage, store):
     assert process.done.is_set()
 
 
-def test_a_driver_interrupts_what_works_for_a_turn_and_not_the_agent(stage):
+def test_d28_a_driver_interrupts_what_works_for_a_turn_and_not_the_agent(stage):
     """D28: by greenroom's own id of the session."""
     process = stage.start(session_id="sess-1")
     assert isinstance(stage.driver, ScopedInterrupter)

@@ -15,9 +15,14 @@ from greenroom.actors.core.redaction import (
     Redactor,
     redact_agent_event,
 )
-from greenroom.actors.core.secret_text import KEY_WORDS, STEMS, hide_values, is_secret_name
 from greenroom.actors.model.event import AgentEvent, EventType, RawJSON, TokenUsage
 from greenroom.actors.model.failure import FailureKind, SessionFailure
+from greenroom.actors.model.secret_text import (
+    KEY_WORDS,
+    STEMS,
+    hide_values,
+    is_secret_name,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

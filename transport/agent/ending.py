@@ -9,6 +9,7 @@ import time
 import gevent
 
 from ...actors.errors import AgentError, AgentExitedError
+from ...actors.model.secret_text import hide_values
 from .groups import group_lives, signal_group
 from .natives import Offload
 from .sweep import Sweep
@@ -17,7 +18,9 @@ FINAL_READ_S = 1.0
 """How long the output that an ended agent left behind may take to read (D31)."""
 GROUP_EMPTY_S = 1.0
 """How long the killed process group of an agent may take to be gone (04 1.3)."""
-STDERR_IN_ERROR_CHARS_MAX = 2048
+STDERR_IN_ERROR_BYTES_MAX = 2048
+STDERR_SEARCHED_CHARS_MAX = 16 * 1024
+"""Of the end of what an agent wrote to stderr so much is searched for secrets and shown from."""
 _POLL_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 logger = logging.getLogger(__name__)
@@ -68,10 +71,21 @@ def exit_error(
         return None
     return AgentExitedError(
         f"{agent_name}: ACP subprocess exited unexpectedly: {exit_text(status)};"
-        f" stderr={stderr[-STDERR_IN_ERROR_CHARS_MAX:]}",
+        f" stderr={shown_stderr(stderr, STDERR_IN_ERROR_BYTES_MAX)}",
         exit_status=status,
         stderr=stderr,
     )
+
+
+def shown_stderr(stderr: str, bytes_max: int) -> str:
+    """The end of an agent's stderr for people, what looks like a secret in it hidden (D7).
+
+    Hidden before it is cut: half a secret would not be known as one.
+    """
+    end = stderr[-STDERR_SEARCHED_CHARS_MAX:]
+    if len(end) < len(stderr):
+        end = end.partition("\n")[2] or end
+    return hide_values(end.strip()).encode()[-bytes_max:].decode(errors="ignore")
 
 
 def exit_text(status: int) -> str:

@@ -13,9 +13,16 @@ from ...actors.errors import (
     WorkspaceRootMissingError,
 )
 from ...actors.model.agent import PermissionMode
-from ...actors.model.failure import FAILURE_SUMMARY_BYTES_MAX, FailureKind, bound_text, failure
+from ...actors.model.failure import (
+    FAILURE_SUMMARY_BYTES_MAX,
+    FailureKind,
+    bound_text,
+    failure,
+)
+from ...actors.model.secret_text import hide_values
 from ..acp.failures import make_failure
 from ..acp.outputs import StartFailed
+from .ending import shown_stderr
 from .launcher import ChildHandle, launch
 from .process import ACPAgentProcess
 from .protocol import StartOpts
@@ -99,8 +106,9 @@ def startup_error(step: str, cause: Exception) -> AgentStartError:
 
 def start_error(outcome: StartFailed, process: ACPAgentProcess) -> AgentStartError:
     """The error of a failed handshake, with the end of what the agent wrote to stderr (D7)."""
-    tail = process.stderr().strip().encode()[-STDERR_IN_FAILURE_BYTES_MAX:].decode(errors="ignore")
+    tail = shown_stderr(process.stderr(), STDERR_IN_FAILURE_BYTES_MAX)
     settled = outcome.failure
+    settled = failure(settled.kind, hide_values(settled.summary))
     if tail:
         room = FAILURE_SUMMARY_BYTES_MAX - len(tail.encode()) - len("; stderr=")
         settled = failure(settled.kind, f"{bound_text(settled.summary, room)}; stderr={tail}")
