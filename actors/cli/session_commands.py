@@ -214,6 +214,34 @@ def history(session_id: str, home: Path | None, as_json: bool) -> None:
 
 @greenroom.command()
 @SESSION_ARGUMENT
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "cbor", "archive"]),
+    default="jsonl",
+    show_default=True,
+    help="Values as JSON lines or CBOR, or the session's own files as a tar.gz.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write (default: standard output).",
+)
+@HOME_OPTION
+@one_line
+def export(session_id: str, form: str, output: Path | None, home: Path | None) -> None:
+    """Write a whole session: its record, every event, usage, permission log, hook runs.
+
+    An archive holds the session's directory as it is, with a manifest; the session must be stopped.
+    """
+    from .export import export as write
+
+    write(home=home, session_id=session_id, form=form, output=output)
+
+
+@greenroom.command()
+@SESSION_ARGUMENT
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--force", is_flag=True, help="Also repair a session that was stopped on purpose.")
 @HOME_OPTION
