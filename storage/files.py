@@ -13,6 +13,7 @@ from typing import Protocol
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+PARENT_MODE = 0o755
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
@@ -47,6 +48,9 @@ class FileSystem(Protocol):
 
     def open_append(self, path: str) -> File:
         """Open for reading and appending; made with mode 0600 when missing."""
+
+    def create(self, path: str, mode: int) -> File:
+        """Make a file of that mode; one that is there is :class:`FileExistsError`."""
 
     def open_read(self, path: str) -> File:
         """Open for reading; a missing file is :class:`FileNotFoundError`."""
@@ -156,6 +160,18 @@ class OsFileSystem:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         return OsFile(os.open(path, flags, FILE_MODE))
 
+    def create(self, path: str, mode: int) -> File:
+        """See :meth:`FileSystem.create`."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        handle = os.open(path, flags, FILE_MODE)
+        try:
+            # What the mode is must not depend on the mask of the process.
+            os.fchmod(handle, mode)
+        except BaseException:
+            os.close(handle)
+            raise
+        return OsFile(handle)
+
     def open_read(self, path: str) -> File:
         """See :meth:`FileSystem.open_read`."""
         return OsFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
@@ -179,7 +195,7 @@ class OsFileSystem:
 
     def make_parents(self, path: str) -> None:
         """See :meth:`FileSystem.make_parents`."""
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        os.makedirs(os.path.dirname(path) or ".", PARENT_MODE, exist_ok=True)
 
     def sync_directory(self, path: str) -> None:
         """See :meth:`FileSystem.sync_directory`."""

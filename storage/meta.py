@@ -26,6 +26,7 @@ from ..actors.model.session import (
     State,
 )
 from .atomic_file import write_atomically
+from .files import FileSystem, OsFileSystem
 
 META_MODE = 0o644
 META_BYTES_MAX = 1 << 20
@@ -40,7 +41,7 @@ _PATH_IN_MESSAGE = re.compile(r"at `\$\.(?P<path>[^`]+)`$")
 _MISSING_IN_MESSAGE = re.compile(r"missing required field `(?P<name>\w+)`")
 
 
-def read_meta(path: Path) -> SessionMeta:
+def read_meta(path: Path, fs: FileSystem | None = None) -> SessionMeta:
     """The document at ``path``.
 
     :raises SessionNotFoundError: there is no such file.
@@ -49,8 +50,11 @@ def read_meta(path: Path) -> SessionMeta:
     :raises StorageError: it can not be read.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(META_BYTES_MAX + 1)
+        file = (fs or OsFileSystem()).open_read(str(path))
+        try:
+            data = file.read(0, META_BYTES_MAX + 1)
+        finally:
+            file.close()
     except (FileNotFoundError, NotADirectoryError) as error:
         session_id = path.parent.name
         raise SessionNotFoundError(
@@ -65,13 +69,13 @@ def read_meta(path: Path) -> SessionMeta:
     return decode_meta(data, path.parent.name)
 
 
-def write_meta(path: Path, meta: SessionMeta) -> None:
+def write_meta(path: Path, meta: SessionMeta, fs: FileSystem | None = None) -> None:
     """Replace the document at ``path``, durably and as a whole; parents are made (0755).
 
     :raises StoreValidationError: the document is not valid; nothing was written.
     :raises StorageError: the file system refused.
     """
-    write_atomically(path, encode_meta(meta), mode=META_MODE)
+    write_atomically(path, encode_meta(meta), mode=META_MODE, fs=fs)
 
 
 def encode_meta(meta: SessionMeta) -> bytes:

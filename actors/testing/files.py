@@ -81,6 +81,10 @@ class FaultyFileSystem(OsFileSystem):
         """See :class:`~greenroom.storage.files.FileSystem`."""
         return _FaultyFile(super().open_append(path), path, self)
 
+    def create(self, path: str, mode: int) -> File:
+        self.meet("create", path)
+        return _FaultyFile(super().create(path, mode), path, self)
+
     def open_read(self, path: str) -> File:
         """See :class:`~greenroom.storage.files.FileSystem`."""
         return _FaultyFile(super().open_read(path), path, self)

@@ -18,17 +18,15 @@ import errno
 import functools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from ...storage.files import File
 from ..runtime.originals import ReentrantLock
+from .sim_sectors import Inode, after_loss, lost_sectors
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-SECTOR_BYTES = 512
-"""What a disk writes as a whole."""
 
 
 def _atomic(call: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -47,20 +45,10 @@ Fault = Callable[[int, str, str], int | None]
 
 
 @dataclass(slots=True)
-class _Inode:
-    """The data of one file: what is durable, and the writes since."""
-
-    data: bytearray = field(default_factory=bytearray)
-    durable: bytes = b""
-    writes: list[tuple[int, bytes]] = field(default_factory=list)
-    """Offset and bytes of each append, and ``(size, b"")`` of each cut."""
-
-
-@dataclass(slots=True)
 class _Change:
     """One change of a directory that is not durable: names to set, ``None`` to remove."""
 
-    names: dict[str, _Inode | None]
+    names: dict[str, Inode | None]
 
 
 class SimFileSystem:
@@ -71,8 +59,8 @@ class SimFileSystem:
     """
 
     def __init__(self) -> None:
-        self.names_now: dict[str, _Inode] = {}
-        self.names_durable: dict[str, _Inode] = {}
+        self.names_now: dict[str, Inode] = {}
+        self.names_durable: dict[str, Inode] = {}
         self.directories: set[str] = {"/"}
         self.directories_durable: set[str] = {"/"}
         self.changes: dict[str, list[_Change]] = {}
@@ -86,11 +74,14 @@ class SimFileSystem:
     def open_append(self, path: str) -> File:
         self.meet("open_append", path)
         inode = self.names_now.get(path)
-        if inode is None:
-            self._require_directory(path)
-            inode = _Inode()
-            self._change(path, {path: inode})
-        return _SimFile(self, path, inode)
+        return self._made(path) if inode is None else _SimFile(self, path, inode)
+
+    @_atomic
+    def create(self, path: str, mode: int) -> File:
+        self.meet("create", path)
+        if path in self.names_now:
+            raise FileExistsError(errno.EEXIST, "file exists", path)
+        return self._made(path)
 
     @_atomic
     def open_read(self, path: str) -> File:
@@ -156,12 +147,12 @@ class SimFileSystem:
     def copy(self) -> SimFileSystem:
         """The same disk, durable and not, to be looked at later."""
         state = SimFileSystem()
-        inodes: dict[int, _Inode] = {}
+        inodes: dict[int, Inode] = {}
 
-        def of(inode: _Inode) -> _Inode:
+        def of(inode: Inode) -> Inode:
             found = inodes.get(id(inode))
             if found is None:
-                found = _Inode(bytearray(inode.data), inode.durable, list(inode.writes))
+                found = Inode(bytearray(inode.data), inode.durable, list(inode.writes))
                 inodes[id(inode)] = found
             return found
 
@@ -198,23 +189,10 @@ class SimFileSystem:
         All before it is durable. Each subset of the n sectors it touched is lost twice, which makes
         ``2 * 2**n`` states: as zeros, and in a file that ends behind the last sector left.
         """
-        inode = self.names_now[path]
-        offset, written = inode.writes[-1]
-        first, last = offset // SECTOR_BYTES, (offset + len(written) - 1) // SECTOR_BYTES
-        for kept in range(1 << last - first + 1):
-            data = bytearray(inode.data)
-            end = offset
-            for sector in range(first, last + 1):
-                begin = max(sector * SECTOR_BYTES, offset)
-                stop = min((sector + 1) * SECTOR_BYTES, offset + len(written))
-                if kept >> (sector - first) & 1:
-                    end = stop
-                else:
-                    data[begin:stop] = bytes(stop - begin)
-            for left in (data, data[:end]):
-                state = self.after_kill()
-                state.names_now[path] = state.names_durable[path] = _Inode(left, bytes(left))
-                yield state
+        for left in lost_sectors(self.names_now[path]):
+            state = self.after_kill()
+            state.names_now[path] = state.names_durable[path] = left
+            yield state
 
     def _power_loss(self, chance: random.Random) -> SimFileSystem:
         state = SimFileSystem()
@@ -228,27 +206,30 @@ class SimFileSystem:
         for path in names:
             state.directories.add(_directory(path))
         state.directories_durable = set(state.directories)
-        survivors: dict[int, _Inode] = {}
+        survivors: dict[int, Inode] = {}
         for path, inode in names.items():
             left = survivors.get(id(inode))
             if left is None:
-                left = survivors[id(inode)] = _after_loss(inode, chance, kind)
+                left = survivors[id(inode)] = after_loss(inode, chance, kind)
             state.names_now[path] = left
         state.names_durable = dict(state.names_now)
         return state
 
-    def _change(self, path: str, names: dict[str, _Inode | None]) -> None:
+    def _change(self, path: str, names: dict[str, Inode | None]) -> None:
         change = _Change(names)
         _apply(self.names_now, change)
         self.changes.setdefault(_directory(path), []).append(change)
 
-    def _require_directory(self, path: str) -> None:
+    def _made(self, path: str) -> _SimFile:
         if _directory(path) not in self.directories:
             raise FileNotFoundError(errno.ENOENT, "no such directory", path)
+        inode = Inode()
+        self._change(path, {path: inode})
+        return _SimFile(self, path, inode)
 
 
 class _SimFile:
-    def __init__(self, disk: SimFileSystem, path: str, inode: _Inode) -> None:
+    def __init__(self, disk: SimFileSystem, path: str, inode: Inode) -> None:
         self._disk, self._path, self._inode = disk, path, inode
         self.lock = disk.lock
 
@@ -290,54 +271,11 @@ class _SimFile:
         """Nothing is kept open."""
 
 
-def _whole(inode: _Inode) -> _Inode:
-    return _Inode(bytearray(inode.data), bytes(inode.data))
+def _whole(inode: Inode) -> Inode:
+    return Inode(bytearray(inode.data), bytes(inode.data))
 
 
-def _after_loss(inode: _Inode, chance: random.Random, kind: int) -> _Inode:
-    """``kind`` 0 loses every unsynced write, 1 keeps all, 2 a prefix, 3 any sectors of them."""
-    data = bytearray(inode.durable)
-    if kind == 1:
-        data = bytearray(inode.data)
-    elif kind == 2 and inode.writes:
-        kept = chance.randint(0, len(inode.writes))
-        for offset, written in inode.writes[:kept]:
-            _write(data, offset, written)
-        if kept < len(inode.writes):
-            offset, written = inode.writes[kept]
-            if written:
-                _write(data, offset, written[: chance.randint(0, len(written))])
-    elif kind == 3:
-        for offset, written in inode.writes:
-            if written:
-                _write(data, offset, _some_sectors(offset, written, chance))
-            elif chance.random() < 0.5:
-                del data[offset:]
-    return _Inode(data, bytes(data))
-
-
-def _some_sectors(offset: int, written: bytes, chance: random.Random) -> bytes:
-    """The write with some of its sectors never done: zeros, as the file had grown before."""
-    left = bytearray(written)
-    first, last = offset // SECTOR_BYTES, (offset + len(written) - 1) // SECTOR_BYTES
-    for sector in range(first, last + 1):
-        if chance.random() < 0.4:
-            begin = max(sector * SECTOR_BYTES - offset, 0)
-            end = min((sector + 1) * SECTOR_BYTES - offset, len(written))
-            left[begin:end] = bytes(end - begin)
-    return bytes(left)
-
-
-def _write(data: bytearray, offset: int, written: bytes) -> None:
-    if len(data) < offset:
-        data += bytes(offset - len(data))
-    if written:
-        data[offset : offset + len(written)] = written
-    else:
-        del data[offset:]
-
-
-def _apply(names: dict[str, _Inode], change: _Change) -> None:
+def _apply(names: dict[str, Inode], change: _Change) -> None:
     for path, inode in change.names.items():
         if inode is None:
             names.pop(path, None)

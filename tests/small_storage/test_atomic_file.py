@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from greenroom.actors.errors import StorageError
-from greenroom.storage import atomic_file
+from greenroom.storage import files
 from greenroom.storage.atomic_file import TEMP_PREFIX, write_atomically
 
 
@@ -37,7 +37,7 @@ def test_replaces_and_keeps_no_temporary(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_order_is_write_chmod_sync_rename_sync_directory(
+def test_order_is_chmod_write_sync_rename_sync_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
@@ -51,13 +51,13 @@ def test_order_is_write_chmod_sync_rename_sync_directory(
 
         monkeypatch.setattr(os, name, call)
 
-    for name in ("write", "fchmod", "fsync", "rename"):
+    for name in ("write", "fchmod", "fdatasync", "fsync", "rename"):
         spy(name)
     write_atomically(tmp_path / "file", b"data")
-    assert seen == ["write", "fchmod", "fsync", "rename", "fsync"]
+    assert seen == ["fchmod", "write", "fdatasync", "rename", "fsync"]
 
 
-@pytest.mark.parametrize("call", ["write", "fchmod", "fsync", "rename"])
+@pytest.mark.parametrize("call", ["open", "write", "fchmod", "fdatasync", "rename"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_each_failing_call_leaves_the_old_file_and_no_temporary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
@@ -85,10 +85,10 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_failed_directory_sync_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> None:
+    def fail(*args: object) -> None:
         raise OSError(errno.EIO, "no")
 
-    monkeypatch.setattr(atomic_file, "sync_directory", fail)
+    monkeypatch.setattr(files.OsFileSystem, "sync_directory", fail)
     with pytest.raises(StorageError):
         write_atomically(tmp_path / "file", b"new")
     assert names(tmp_path) == ["file"]
@@ -116,8 +116,8 @@ def test_the_drive_cache_is_flushed_where_fsync_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(atomic_file, "_FULL_SYNC", 51)
-    monkeypatch.setattr(atomic_file.fcntl, "fcntl", lambda handle, command: seen.append(command))
+    monkeypatch.setattr(files, "_FULL_SYNC", 51)
+    monkeypatch.setattr(files.fcntl, "fcntl", lambda handle, command: seen.append(command))
     write_atomically(tmp_path / "file", b"new")
     assert seen == [51]
 
@@ -126,9 +126,9 @@ def test_temporary_has_the_documented_name(tmp_path: Path, monkeypatch: pytest.M
     seen: list[str] = []
     real = os.rename
 
-    def rename(source: str, target: Path) -> None:
+    def rename(source: str, target: str) -> None:
         seen.append(os.path.basename(source))
-        assert Path(source).parent == target.parent
+        assert Path(source).parent == Path(target).parent
         real(source, target)
 
     monkeypatch.setattr(os, "rename", rename)

@@ -110,6 +110,10 @@ class FaultyFileSystem(OsFileSystem):
         self.passed("open_append", path)
         return FaultyFile(self, super().open_append(path), path)
 
+    def create(self, path: str, mode: int) -> File:
+        self.passed("create", path)
+        return FaultyFile(self, super().create(path, mode), path)
+
     def open_read(self, path: str) -> File:
         self.passed("open_read", path)
         return FaultyFile(self, super().open_read(path), path)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from greenroom.actors.errors import StorageError, StoreCorruptError
+from greenroom.actors.errors import SessionNotFoundError, StorageError, StoreCorruptError
 from greenroom.actors.model.event import AgentEvent
 from greenroom.actors.model.query import EventQuery
+from greenroom.actors.model.session import SessionMeta, State
 from greenroom.actors.testing.sim_files import SimFileSystem
 from greenroom.storage.home import HomeStore
 from greenroom.storage.layout import Layout, segment_numbers
+from greenroom.storage.meta import read_meta, write_meta
 from greenroom.storage.readonly import ReadOnlySessionStore
 from greenroom.storage.replay import replay_log
 from greenroom.storage.session_store import SessionStore, StateOp
@@ -22,12 +25,19 @@ SESSIONS = ("s0", "s1")
 NOON = datetime(2026, 4, 3, 12, tzinfo=UTC)
 
 
+Acked = tuple[int, int, int]
+
+
 @dataclass
 class Ack:
-    """What was acknowledged of one session: the last sequence and turn, of class F and of any."""
+    """What was acknowledged of one session: the last sequence and turn, of class F and of any.
+
+    ``meta`` is the number of its last document.
+    """
 
     durable: tuple[int, int] = (0, 0)
     any: tuple[int, int] = (0, 0)
+    meta: int = 0
 
 
 @dataclass
@@ -41,6 +51,7 @@ class Life:
     acks: dict[str, Ack] = field(default_factory=lambda: {name: Ack() for name in SESSIONS})
     errors: list[Exception] = field(default_factory=list)
     turn: int = 0
+    metas: int = 0
 
     def run(self, activations: int = 2, submits: int = 30) -> None:
         """Open the home, record, close; every error on the way is kept, and must be typed."""
@@ -64,6 +75,28 @@ class Life:
             except StorageError as error:
                 self.errors.append(error)
             self.hub.run_posted()
+            self._write_meta(home.layout)
+
+    def acked(self, *, durable: bool) -> dict[str, Acked]:
+        """What was acknowledged of each session: sequence, turn, and number of its document."""
+        found = {}
+        for name, ack in self.acks.items():
+            sequence, turn = ack.durable if durable else ack.any
+            found[name] = (sequence, turn, ack.meta)
+        return found
+
+    def _write_meta(self, layout: Layout) -> None:
+        """A document of every session, as its actor writes it: durable when the call returns."""
+        for name in SESSIONS:
+            self.metas += 1
+            path = Path(layout.meta(name))
+            if not self.disk.exists(layout.session(name)):
+                continue
+            try:
+                write_meta(path, meta_of(name, self.metas), self.disk)
+                self.acks[name].meta = self.metas
+            except StorageError as error:
+                self.errors.append(error)
 
     def _record(self, home: HomeStore, submits: int) -> None:
         stores: dict[str, SessionStore] = {}
@@ -91,6 +124,8 @@ class Life:
         for number in range(submits):
             for name, store in stores.items():
                 self._submit(name, store, number % 4 == 0, waiting, told)
+            if number % 10 == 5:
+                self._write_meta(home.layout)
             if number % 3 == 2:
                 self.hub.run_until(lambda: waiting[0] == 0)
         self.hub.run_until(lambda: waiting[0] == 0)
@@ -138,10 +173,36 @@ class Life:
             self.errors.append(error)
 
 
+def meta_of(name: str, number: int) -> SessionMeta:
+    """A document that says which one it is."""
+    return SessionMeta(
+        id=name,
+        agent_name="a",
+        workspace_id="w",
+        state=State.ACTIVE,
+        created_at=NOON,
+        updated_at=NOON,
+        stop_detail=f"{number}",
+    )
+
+
+def check_meta(state: SimFileSystem, path: Path, name: str, acked: int) -> None:
+    """The document is whole, and no older than the acknowledged one."""
+    try:
+        found = read_meta(path, state)
+    except SessionNotFoundError:
+        assert not acked, f"{name} has no document"
+        return
+    number = int(found.stop_detail)
+    assert number >= acked
+    assert found.lineage is not None
+    assert found == dataclasses.replace(meta_of(name, number), lineage=found.lineage)
+
+
 def check(
     state: SimFileSystem,
     path: Path,
-    acks: dict[str, tuple[int, int]],
+    acks: dict[str, Acked],
     ids: dict[str, list[str]],
     *,
     killed: bool = False,
@@ -149,11 +210,12 @@ def check(
     """Recover, and compare: nothing acknowledged is gone, nothing is out of order or doubled."""
     layout = Layout(path)
     if not state.exists(layout.wal):
-        assert not any(sequence for sequence, _ in acks.values())
+        assert not any(sequence for sequence, *_ in acks.values())
         return
     report = replay_log(state, layout, segment_numbers(state.names(layout.wal)))
     assert not report.failed, report.failed
-    for name, (sequence, turn) in acks.items():
+    for name, (sequence, turn, meta) in acks.items():
+        check_meta(state, Path(layout.meta(name)), name, meta)
         if not state.exists(layout.journal(name, "events")):
             assert sequence == 0, f"{name} is gone"
             continue

@@ -13,7 +13,7 @@ from greenroom.actors.testing.sim_files import SimFileSystem
 from greenroom.storage import segmented_journal
 from greenroom.storage.format import snapshot
 
-from .simulated import SESSIONS, Life, check, goes_on
+from .simulated import Life, check, goes_on
 
 FAULTS = (errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINTR, "short write")
 RUNS = 120
@@ -48,7 +48,7 @@ def live(path: Path, hub: Any, at: int, fault: int | str, *, once: bool) -> tupl
 
 def judge(life: Life, path: Path, hub: Any, event: Any) -> None:
     """After the fault: what was acknowledged is there, and the home can be used again."""
-    acks = {name: life.acks[name].any for name in SESSIONS}
+    acks = life.acked(durable=False)
     state = life.disk.after_kill()
     check(state, path, acks, life.ids)
     goes_on(state, path, hub, event)

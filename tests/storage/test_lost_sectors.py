@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from greenroom.actors.model.event import AgentEvent
 from greenroom.actors.model.query import EventQuery
-from greenroom.actors.testing.sim_files import SECTOR_BYTES, SimFileSystem
+from greenroom.actors.testing.sim_files import SimFileSystem
+from greenroom.actors.testing.sim_sectors import SECTOR_BYTES
 from greenroom.storage.format.operations import Put, append_item, encode_document, join_payload
 from greenroom.storage.format.row_encoder import RowEncoder
 from greenroom.storage.home import HomeStore

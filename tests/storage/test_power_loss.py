@@ -12,7 +12,7 @@ from greenroom.actors.testing.sim_files import SimFileSystem
 from greenroom.storage import segmented_journal
 from greenroom.storage.format import snapshot
 
-from .simulated import SESSIONS, Life, check, goes_on
+from .simulated import Acked, Life, check, goes_on
 
 STATES = 1000
 CHAOS_STATES = 100_000
@@ -34,7 +34,7 @@ def lose_power(path: Path, hub: Any, event: Any, states: int, *, twice: bool) ->
     chance = random.Random(seed)
     checked = 0
     while checked < states:
-        instants: list[tuple[SimFileSystem, dict[str, tuple[int, int]]]] = []
+        instants: list[tuple[SimFileSystem, dict[str, Acked]]] = []
         disk = SimFileSystem()
         life = Life(path, hub, disk)
 
@@ -42,7 +42,7 @@ def lose_power(path: Path, hub: Any, event: Any, states: int, *, twice: bool) ->
             number: int, call: str, where: str, life: Life = life, instants: Any = instants
         ) -> None:
             if call not in ("read", "size") and chance.random() < 0.1:
-                acks = {name: life.acks[name].durable for name in SESSIONS}
+                acks = life.acked(durable=True)
                 instants.append((life.disk.copy(), acks))
 
         disk.fault = watch
@@ -66,7 +66,7 @@ def _lose_again(
     state: SimFileSystem,
     path: Path,
     chance: random.Random,
-    acks: dict[str, tuple[int, int]],
+    acks: dict[str, Acked],
     life: Life,
 ) -> None:
     """The power goes during the recovery, at some call of it; the second one ends."""
@@ -119,11 +119,11 @@ def test_a_kill_loses_nothing_that_was_acknowledged_at_all(tmp_path: Path, hub: 
     chance = random.Random(7)
     disk = SimFileSystem()
     life = Life(path, hub, disk)
-    instants: list[tuple[SimFileSystem, dict[str, tuple[int, int]]]] = []
+    instants: list[tuple[SimFileSystem, dict[str, Acked]]] = []
 
     def watch(number: int, call: str, where: str) -> None:
         if chance.random() < 0.2:
-            acks = {name: life.acks[name].any for name in SESSIONS}
+            acks = life.acked(durable=False)
             instants.append((disk.after_kill(), acks))
 
     disk.fault = watch
