@@ -6,12 +6,28 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core.inputs import Input
+from ..errors import SessionValueError
 from ..runtime.future import GreenFuture
 from ..runtime.mailbox import Lane
 
 if TYPE_CHECKING:
     from ..session.live import LiveSession
     from .runtime import Runtime
+
+
+def check_texts(operation: str, session_id: str, **texts: object) -> None:
+    """Refuse arguments that are no text, before a session hears of them.
+
+    :raises SessionValueError: the first one. Field: ``field``.
+    """
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise SessionValueError(
+                f"{operation}: {name} must be text",
+                session_id=session_id if isinstance(session_id, str) else "",
+                operation=operation,
+                field=name,
+            )
 
 
 class VerbGroup:

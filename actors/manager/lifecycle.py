@@ -31,6 +31,7 @@ from ..session.agent_start import StartPlan
 from ..session.live import LiveSession
 from ..session.startup import Launch, start_session
 from ..session.waits import answer
+from .group import check_texts
 from .planning import PlanningVerbs
 
 
@@ -162,10 +163,9 @@ class LifecycleVerbs(PlanningVerbs):
     def _stop(
         self, session_id: str, cause: str, detail: str, timeout: float | None, *, cooperative: bool
     ) -> LiveSession:
+        check_texts("stop", session_id, cause=cause, detail=detail)
         if cause not in set(StopCause):
             raise SessionValueError(f'stop: unknown cause "{cause}"', session_id=session_id)
-        if not isinstance(detail, str):
-            raise SessionValueError("stop: detail must be text", session_id=session_id)
         checked = normalize_stored_session_id(session_id, "stop")
         live = self._runtime.registry.get(checked)
         missing = SessionNotFoundError(

@@ -25,7 +25,7 @@ from ..model.turn import BusyInputMode, InputQueueSummary, SendPromptResult, Tur
 from ..runtime.mailbox import Lane
 from ..session.stream import PromptStream
 from ..session.waits import answer
-from .group import VerbGroup
+from .group import VerbGroup, check_texts
 
 
 class PromptVerbs(VerbGroup):
@@ -63,7 +63,9 @@ class PromptVerbs(VerbGroup):
 
         Other errors: as :meth:`prompt`.
         """
-        meta = validated_meta(_prompt_meta(prompt_meta), turn_source, session_id=session_id)
+        live = self._runtime.live(session_id, "prompt")
+        check_texts("prompt", live.id, turn_source=turn_source)
+        meta = validated_meta(_prompt_meta(prompt_meta), turn_source, session_id=live.id)
         stream: PromptStream = self._submit(session_id, message, None, timeout, meta)
         return stream
 
@@ -81,8 +83,9 @@ class PromptVerbs(VerbGroup):
 
         Other errors: as :meth:`prompt`.
         """
+        live = self._runtime.live(session_id, "prompt")
         given = [_group(PromptNetworkMeta, one) for one in meta]
-        told = network_meta(given, session_id=session_id)
+        told = network_meta(given, session_id=live.id)
         stream: PromptStream = self._submit(session_id, message, None, timeout, told)
         return stream
 
@@ -114,8 +117,7 @@ class PromptVerbs(VerbGroup):
         checked = check_message(message, live.id)
         told = PromptMeta(synthetic=_group(PromptSyntheticMeta, metadata))
         meta = validated_meta(told, TurnSource.SYNTHETIC, session_id=live.id, dedicated=True)
-        if not isinstance(turn_id, str):
-            raise SessionValueError("prompt_synthetic: turn_id must be text", session_id=live.id)
+        check_texts("prompt_synthetic", live.id, turn_id=turn_id)
         future = self._ask(
             live,
             lambda ask: SyntheticPromptSubmitted(
@@ -138,6 +140,7 @@ class PromptVerbs(VerbGroup):
 
         Other errors: as :meth:`prompt`.
         """
+        check_texts("send_prompt", session_id, mode=mode)
         chosen = mode.strip() or self._runtime.options.session_busy_input_config.default_mode
         if chosen not in set(BusyInputMode):
             raise SessionValueError(f'invalid busy input mode "{mode}"', session_id=session_id)
@@ -183,8 +186,14 @@ class PromptVerbs(VerbGroup):
         """Take a queued input back (02 7.8).
 
         :raises SessionInputQueueEntryNotFoundError: no such pending entry.
+        :raises SessionValueError: the id of the entry is blank, or no text.
         """
         live = self._runtime.live(session_id, "cancel_queued_prompt")
+        check_texts("cancel_queued_prompt", live.id, queue_entry_id=queue_entry_id)
+        if not queue_entry_id.strip():
+            raise SessionValueError(
+                "cancel_queued_prompt: queue entry id is required", session_id=live.id
+            )
         future = self._ask(live, lambda ask: QueuedPromptCancelRequested(ask, queue_entry_id))
         result: SendPromptResult = answer(future, timeout, "cancel_queued_prompt")
         return result
@@ -208,12 +217,19 @@ class PromptVerbs(VerbGroup):
         :raises SessionValueError: unknown decision, or nothing named.
         """
         live = self._runtime.live(session_id, "approve_permission")
+        check_texts(
+            "approve_permission",
+            live.id,
+            decision=decision,
+            request_id=request_id,
+            turn_id=turn_id,
+        )
         future = self._ask(live, lambda ask: PermissionApproved(ask, decision, request_id, turn_id))
         answer(future, timeout, "approve_permission")
 
     def is_prompting(self, session_id: str) -> bool:
         """Whether a turn is being set up or running; ``False`` for an id that is not live."""
-        live = self._runtime.registry.get(session_id.strip())
+        live = self._runtime.registry.get(str(session_id).strip())
         return live is not None and live.state.is_prompting
 
     def input_queue_summary(self, session_id: str) -> InputQueueSummary:
