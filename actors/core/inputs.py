@@ -22,10 +22,10 @@ from ..errors import SessionError
 from ..model.agent import Caps
 from ..model.event import AgentEvent
 from ..model.failure import SessionFailure
-from ..model.hooks import HookPayload
 from ..model.prompt_meta import PromptMeta
 from ..model.session import SessionMeta, StopCause
 from ..model.turn import BusyInputMode, TurnSource
+from .host_inputs import HookDispatched, TurnEndNotified, TurnEndNotifierSet
 from .work_inputs import AgentTurnOpened, AgentWorkChanged
 
 Ask = int
@@ -279,38 +279,10 @@ class ActivityReported:
 
 
 @dataclass(frozen=True, slots=True)
-class HookDispatched:
-    """A hook answered ``DispatchHook`` or ``ObserveHook`` (02 3, 6; 06 1).
-
-    :param key: of the effect.
-    :param payload: what it answered, or what it was told when it raised.
-    :param error: a :class:`HookFailedError`.
-    """
-
-    key: str
-    payload: HookPayload
-    error: SessionError | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PromptAbandoned:
     """The caller of a prompt left before it was accepted (02 3)."""
 
     asked: Ask
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEndNotifierSet:
-    """The host wants to be told of the end of turns, or no more (02 1)."""
-
-    installed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEndNotified:
-    """The host was told, and has started what it wanted to start (02 6)."""
-
-    turn_id: str
 
 
 Input = (
