@@ -27,6 +27,7 @@ from . import (
     watching,
 )
 from .effects import Effects, Report, refuse
+from .host_inputs import HookDispatched, TurnEndNotified, TurnEndNotifierSet
 from .inputs import (
     Activated,
     ActivityReported,
@@ -41,7 +42,6 @@ from .inputs import (
     ClearRequested,
     CommitFailed,
     Finalized,
-    HookDispatched,
     Input,
     InterruptRequested,
     PermissionApproved,
@@ -58,8 +58,6 @@ from .inputs import (
     StopRequested,
     SyntheticPromptSubmitted,
     TimerFired,
-    TurnEndNotified,
-    TurnEndNotifierSet,
 )
 from .prompt_meta import correlated
 from .state import SessionState

@@ -35,7 +35,8 @@ from .effects import (
 )
 from .finalizing import finalize
 from .hooking import session_payload
-from .inputs import AgentStopFailed, HookDispatched, StopDelivered, StopRequested, TimerFired
+from .host_inputs import HookDispatched
+from .inputs import AgentStopFailed, StopDelivered, StopRequested, TimerFired
 from .state import SessionState, TurnPhase, transition, with_meta
 from .stop import merge_cause
 from .turn import SETUP_TIMER, Step, not_active

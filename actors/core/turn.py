@@ -44,15 +44,13 @@ from .effects import (
     refuse,
 )
 from .hooking import turn_payload
+from .host_inputs import HookDispatched, TurnEndNotified, TurnEndNotifierSet
 from .inputs import (
     Ask,
-    HookDispatched,
     PromptStarted,
     PromptStartFailed,
     PromptSubmitted,
     TimerFired,
-    TurnEndNotified,
-    TurnEndNotifierSet,
 )
 from .state import SessionState, Turn, TurnPhase
 from .synthetic import SyntheticPrompt

@@ -20,7 +20,8 @@ from ...transport.agent.tool_processes import ToolProcesses
 from ...transport.bus.control_call import Call, Verb
 from ...transport.bus.control_server import ControlServer
 from ...transport.bus.error_table import ErrorTable
-from ..core.inputs import StopRequested, TurnEndNotifierSet
+from ..core.host_inputs import TurnEndNotifierSet
+from ..core.inputs import StopRequested
 from ..core.recovery import classify_inactive_meta_for_recovery
 from ..core.redaction import Redactor
 from ..errors import SessionNotActiveError, SessionNotFoundError, SessionValueError

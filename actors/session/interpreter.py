@@ -17,7 +17,7 @@ import msgspec
 from ...storage.stored_rows import StoredRows
 from ...transport.agent.context import CallContext
 from ..core import effects as fx
-from ..core import inputs
+from ..core import host_inputs, inputs
 from ..core.busy_input import GENERATION_KEY, GENERATION_TABLE, QUEUE_TABLE
 from ..core.hooking import session_payload
 from ..core.redaction import redact_events, redact_meta
@@ -277,7 +277,7 @@ class Interpreter:
             payload = self._ports.hooks.dispatch(payload)
         except SessionError as raised:
             error = raised
-        self._tell(inputs.HookDispatched(key, payload, error), Lane.CONTROL)
+        self._tell(host_inputs.HookDispatched(key, payload, error), Lane.CONTROL)
 
     def _notify_turn_end(self, turn_id: str) -> None:
         notify = self._ports.turn_end()
@@ -288,7 +288,7 @@ class Interpreter:
             self._ports.logger.exception(
                 'session "%s": the turn end notifier failed', self._ports.session_id
             )
-        self._tell(inputs.TurnEndNotified(turn_id), Lane.CONTROL)
+        self._tell(host_inputs.TurnEndNotified(turn_id), Lane.CONTROL)
 
     def _meta_written(self, written: Any) -> None:
         try:
