@@ -294,6 +294,10 @@ from .session.notices import (
     AgentEventNotifier as AgentEventNotifier,
     Notifier as Notifier,
 )
+from .session.provider_secrets import (
+    EnvironmentSecrets as EnvironmentSecrets,
+    ProviderSecretResolver as ProviderSecretResolver,
+)
 from .session.stream import (
     PromptStream as PromptStream,
 )

@@ -80,6 +80,13 @@ class AgentStopFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentGone:
+    """The agent process ended badly; ``AgentExited`` follows once what is known of it is kept."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentExited:
     """The agent process is gone (01 9.5). ``error`` is ``None`` when it left cleanly."""
 
@@ -291,6 +298,7 @@ Input = (
     | AgentStartFailed
     | StopRequested
     | AgentStopFailed
+    | AgentGone
     | AgentExited
     | Finalized
     | CommitFailed

@@ -35,6 +35,7 @@ from .finalizing import exit_failure, finalize
 from .inputs import (
     Activated,
     AgentExited,
+    AgentGone,
     AgentStarted,
     AgentStartFailed,
     CommitFailed,
@@ -123,6 +124,17 @@ def agent_start_failed(state: SessionState, input: AgentStartFailed, now: dateti
     return state, (Commit(events, durable=True), Finalize(final))
 
 
+def agent_gone(state: SessionState, input: AgentGone, now: datetime) -> Step:
+    """Nothing is sent to a dead process while its crash bundle is written (01 9.5, 11.3)."""
+    over = state.finalizing or state.exit is not None or state.meta.state is not State.ACTIVE
+    if over or state.stop_cause is not StopCause.NONE:
+        return state, ()
+    state = replace(state, dying=state.dying or input.error)
+    if state.restart.mode is not RestartMode.TEMPORARY or state.stalled:
+        return state, ()
+    return enter_stopping(replace(state, stop_cause=StopCause.PROCESS_EXITED), now)
+
+
 def agent_exited(state: SessionState, input: AgentExited, now: datetime) -> Step:
     """The process is gone, asked for or not (01 9.5)."""
     if state.finalizing or state.exit is not None:
@@ -131,7 +143,8 @@ def agent_exited(state: SessionState, input: AgentExited, now: datetime) -> Step
     if state.stalled and state.stop_cause is StopCause.NONE:
         state = replace(state, stop_cause=StopCause.TIMEOUT, stop_detail=state.stalled)
     if state.dying and not exited.error:
-        exited = replace(exited, error=state.dying, failure=exit_failure(state.dying))
+        told = exited.failure or exit_failure(state.dying)
+        exited = replace(exited, error=state.dying, failure=told)
     if state.stop_cause is StopCause.NONE and state.meta.state is State.ACTIVE:
         decision = comeback.decide(state, exited, now)
         if decision.verdict is Verdict.RESTART:
@@ -141,8 +154,8 @@ def agent_exited(state: SessionState, input: AgentExited, now: datetime) -> Step
         if state.turn is not None and not exited.error:
             text = "process exited during active prompt"
             cause = StopCause.PROCESS_EXITED
-            told = exited.failure or failure(FailureKind.PROCESS_EXIT, text)
-            exited = replace(exited, error=text, failure=told)
+            cut = exited.failure or failure(FailureKind.PROCESS_EXIT, text)
+            exited = replace(exited, error=text, failure=cut)
         state = replace(state, stop_cause=cause)
     state, stopping = enter_stopping(replace(state, exit=exited), now)
     if state.turn is not None:

@@ -26,6 +26,7 @@ from ..model.settings import (
 )
 from ..session.notices import Notifier
 from ..session.ports import Augmenter
+from ..session.provider_secrets import ProviderSecretResolver
 
 HOME_VARIABLE = "GREENROOM_HOME"
 DURABILITIES = ("default", "power", "process")
@@ -62,6 +63,7 @@ class ManagerKeywords(TypedDict, total=False):
     hooks: HookSet | None
     hook_timeout: float
     prompt_input_augmenter: Augmenter | None
+    provider_secret_resolver: ProviderSecretResolver | None
     restart: RestartPolicy | str | None
 
 
@@ -82,6 +84,7 @@ class ManagerOptions:
         nothing.
     :param hook_timeout: seconds a hook, the augmenter or the turn end notifier may take.
     :param prompt_input_augmenter: adds to a prompt what the agent alone is given.
+    :param provider_secret_resolver: looks up the secrets of agents; ``None`` knows ``env:NAME``.
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
@@ -105,6 +108,7 @@ class ManagerOptions:
     hooks: HookSet | None = None
     hook_timeout: float = HOOK_TIMEOUT
     prompt_input_augmenter: Augmenter | None = None
+    provider_secret_resolver: ProviderSecretResolver | None = None
     restart: RestartPolicy | str | None = None
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ from ..session.live import LiveSession
 from ..session.meta_writer import MetaWriter
 from ..session.notices import Notices
 from ..session.ports import SessionPorts, TurnEndNotifier
+from ..session.provider_secrets import EnvironmentSecrets
 from ..session.restart import restart_agent
 from ..session.waits import answer
 from .options import ManagerOptions
@@ -95,6 +96,7 @@ class Runtime:
                 self.clock.now,
                 self.logger,
             )
+            self.secrets = options.provider_secret_resolver or EnvironmentSecrets()
             self._undo = undo.pop_all()
 
     def _own_driver(self, undo: contextlib.ExitStack) -> ACPDriver:
@@ -179,6 +181,7 @@ class Runtime:
             notices=Notices(self.options.notifier, self.logger),
             restart=partial(restart_agent, plan),
             bundles=self.bundles,
+            secrets=self.secrets,
             hooks=self.hook_runner(),
             hook_timeout=self.options.hook_timeout,
             augment=self.options.prompt_input_augmenter,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gevent
@@ -11,7 +11,7 @@ from ...transport.acp.failures import classified_failure, failure_from_error, ma
 from ...transport.agent.context import CallContext
 from ...transport.agent.protocol import AgentProcess, StartOpts
 from ..core.hooking import session_fields
-from ..core.inputs import AgentEventsArrived, AgentExited, AgentStarted
+from ..core.inputs import AgentEventsArrived, AgentExited, AgentGone, AgentStarted
 from ..core.provider_env import session_env
 from ..errors import AgentExitedError, HookFailedError
 from ..model.agent import AgentDef, PermissionMode
@@ -22,6 +22,7 @@ from ..model.settings import SessionBusyInputConfig, SessionSupervisionConfig
 from ..runtime.mailbox import Lane
 from .agent_calls import hear_of_work
 from .live import LiveSession
+from .provider_secrets import Environment, unlock
 
 STDERR_IN_EVENT_BYTES_MAX = 32 * 1024
 """How much of the agent's stderr an exit row carries (01 10.1 step 3)."""
@@ -38,7 +39,6 @@ class StartPlan:
     :param resumed: the meta a failed resume goes back to; ``None`` for a new session.
     :param clears: whether it begins with an empty conversation (01 13).
     :param system_prompt: what the agent is told before anything else (01 7.6).
-    :param secrets: variables the provider's credentials are given to the agent in (01 7.8).
     """
 
     meta: SessionMeta
@@ -51,17 +51,17 @@ class StartPlan:
     resumed: SessionMeta | None = None
     clears: bool = False
     system_prompt: str = ""
-    secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def launch_agent(context: CallContext, live: LiveSession, plan: StartPlan) -> AgentProcess:
     """Start the agent as the host's ``agent.pre_start`` leaves it (01 7.10, 7.11).
 
     :raises HookFailedError: the hook raised, denied, or took too long.
+    :raises AgentStartError: a credential could not be had.
 
     Other errors: the driver's.
     """
-    opts = start_opts(plan, live)
+    opts = start_opts(plan, live, unlock(live, plan.agent))
     hooks = live.ports.hooks
     if hooks.hears(HookEvent.AGENT_PRE_START):
         asked = _agent_payload(HookEvent.AGENT_PRE_START, live, opts.command, opts.cwd)
@@ -112,6 +112,7 @@ def _exited(live: LiveSession, process: AgentProcess) -> None:
     if error is None:
         live.tell(AgentExited("", _cut_off(live, process)), Lane.EXEMPT)
         return
+    live.tell(AgentGone(str(error)), Lane.EXEMPT)
     stderr = error.stderr if isinstance(error, AgentExitedError) else process.stderr()
     failure = make_failure(FailureKind.PROCESS_EXIT, "agent exited", error)
     failure = live.ports.bundles.attach(failure, live.state.meta, process, error=str(error))
@@ -124,18 +125,19 @@ def _cut_off(live: LiveSession, process: AgentProcess) -> SessionFailure | None:
     state = live.state
     if state.turn is None or not state.takes_input:
         return None
+    live.tell(AgentGone(CUT_OFF), Lane.EXEMPT)
     failure = SessionFailure(FailureKind.PROCESS_EXIT, CUT_OFF)
     return live.ports.bundles.attach(failure, state.meta, process)
 
 
-def start_opts(plan: StartPlan, live: LiveSession) -> StartOpts:
+def start_opts(plan: StartPlan, live: LiveSession, secrets: Environment) -> StartOpts:
     """What the driver is told (01 7.11)."""
     mode = plan.meta.effective_permissions or PermissionMode.APPROVE_READS
     return StartOpts(
         agent_name=plan.agent.name,
         command=plan.agent.command,
         cwd=plan.workspace,
-        env=(*plan.agent.env, *session_env(plan.meta), *plan.secrets),
+        env=(*plan.agent.env, *session_env(plan.meta), *secrets),
         permissions=PermissionMode(mode),
         system_prompt=plan.system_prompt,
         preferred_model=plan.meta.model,

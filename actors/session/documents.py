@@ -53,10 +53,13 @@ class OsDocuments:
 
     def write_bundle(self, path: Path, data: bytes) -> None:
         """See :meth:`Documents.write_bundle`."""
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.parent.chmod(PRIVATE)
-            path.parent.chmod(PRIVATE)
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.parent.chmod(PRIVATE)
+                path.parent.chmod(PRIVATE)
+        except OSError as error:
+            raise StorageError(f"write {path}: {error.strerror}", path=str(path)) from error
         write_atomically(path, data, mode=CRASH_BUNDLE_MODE)
 
     def read_bundle(self, path: Path) -> bytes:

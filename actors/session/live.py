@@ -50,6 +50,7 @@ class LiveSession:
         self.handle: Any = None
         """What notifiers are given of this session."""
         self._own_turns = 0
+        self._hidden: list[Callable[[], None]] = []
         self._waiting: list[tuple[Callable[[SessionState], bool], GreenFuture[None]]] = []
 
     @property
@@ -118,6 +119,12 @@ class LiveSession:
             self._waiting.append((holds, future))
         return future
 
+    def keep_hidden(self, releases: list[Callable[[], None]]) -> None:
+        """Hide these secrets until the session is over, instead of those of an earlier start."""
+        earlier, self._hidden = self._hidden, releases
+        for release in earlier:
+            release()
+
     def leave(self) -> None:
         """The session ends: it is not found by its id any more."""
         if not self.left.done:
@@ -127,6 +134,7 @@ class LiveSession:
         """The incarnation is over; called by its last effect or by its crash."""
         self.leave()
         if not self.retired.done:
+            self.keep_hidden([])
             self.retired.set(None)
             self.ports.notices.stopped(self.handle)
         self._actor().stop(block=False)

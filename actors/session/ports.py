@@ -21,6 +21,7 @@ from .notices import Notices
 
 if TYPE_CHECKING:
     from .live import LiveSession
+    from .provider_secrets import ProviderSecretResolver
 
 Augmenter = Callable[[Any, str], str]
 """Adds to a prompt what the agent alone is given: ``(session, message) -> text`` (02 1)."""
@@ -53,6 +54,7 @@ class SessionPorts:
     restart: Callable[[LiveSession], None]
     """Starts the agent again and tells the session what came of it."""
     bundles: CrashBundles
+    secrets: ProviderSecretResolver
     hooks: HookRunner
     hook_timeout: float
     augment: Augmenter | None

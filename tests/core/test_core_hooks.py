@@ -315,3 +315,20 @@ def test_6_a_notifier_that_comes_late_is_told_of_later_turns(active, kinds):
     active.feed(inputs.TurnEndNotified(active.state.last_turn_id))
     active.run_turn()
     assert "CloseStream" in kinds(active.end_turn())
+
+
+def test_9_6_a_stop_while_the_last_turn_of_a_dead_agent_drains_ends_the_comeback(make_bench, kinds):
+    from greenroom.actors.model.restart import RestartPolicy
+
+    bench = make_bench(restart=RestartPolicy("transient"))
+    bench.activate()
+    turn_id = bench.run_turn()
+    bench.feed(inputs.AgentExited("exit status 1"))
+    assert bench.state.comeback is not None
+    ask, effects = stop(bench)
+    assert kinds(effects) == ["WriteMeta"]
+    effects = bench.feed(inputs.AgentStreamClosed(turn_id))
+    assert "Finalize" in kinds(effects)
+    bench.feed(inputs.Finalized())
+    assert bench.answers[ask] is None
+    assert bench.state.meta.stop_reason == "user_canceled"

@@ -296,3 +296,36 @@ def test_7_12_queued_input_goes_on_once_the_start_is_complete(make_bench, kinds)
 def entry_of(state):
     entry = busy_input.new_entry(state, "waited", "queue", state.meta.created_at)[1]
     return replace(entry, seq=1)
+
+
+def test_11_3_nothing_is_sent_to_a_dead_process_while_its_bundle_is_written(active, kinds):
+    """The exit is told first; what is known of it comes with ``AgentExited``."""
+    effects = active.feed(inputs.AgentGone("exit status 1"))
+    assert kinds(effects) == ["WriteMeta"]
+    assert active.state.meta.state is State.STOPPING
+    ask, _ = active.prompt("late")
+    assert isinstance(active.answers[ask], SessionNotActiveError)
+    effects = active.feed(inputs.AgentExited("exit status 1"))
+    assert "Finalize" in kinds(effects)
+    assert active.state.meta.stop_reason == "agent_crashed"
+    assert active.feed(inputs.AgentGone("exit status 1")) == ()
+
+
+def test_11_3_an_agent_that_comes_back_queues_what_arrives_meanwhile(make_bench):
+    from greenroom.actors.model.restart import RestartPolicy
+    from greenroom.actors.model.turn import BusyInputMode
+
+    bench = make_bench(restart=RestartPolicy("transient"))
+    bench.activate()
+    assert bench.feed(inputs.AgentGone("exit status 1")) == ()
+    ask, _ = bench.prompt("later", mode=BusyInputMode.QUEUE)
+    assert bench.answers[ask].queued
+    bench.feed(inputs.AgentExited("exit status 1"))
+    assert bench.state.restarting
+
+
+def test_11_3_a_requested_stop_keeps_its_cause(active):
+    active.ask(inputs.StopRequested, cause=StopCause.SHUTDOWN)
+    assert active.feed(inputs.AgentGone("exit status 1")) == ()
+    active.feed(inputs.AgentExited("exit status 1"))
+    assert active.state.meta.stop_reason == "shutdown"
