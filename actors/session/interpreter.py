@@ -232,9 +232,7 @@ class Interpreter:
                     operation=type(effect).__name__,
                 )
 
-    def _publish(
-        self, commit: fx.Commit, rows: StoredRows, error: SessionError | None
-    ) -> None:
+    def _publish(self, commit: fx.Commit, rows: StoredRows, error: SessionError | None) -> None:
         """A stored row is published and delivered; a rejected one is only delivered, marked so."""
         if error is None and rows:
             self._ports.publish(self._ports.session_id, rows.rows)
