@@ -1,5 +1,16 @@
+from .acp.outputs import (
+    ElicitationAsked as ElicitationAsked,
+    WorkChanged as WorkChanged,
+)
 from .agent.context import (
     CallContext as CallContext,
+)
+from .agent.deciders import (
+    ElicitationAnswer as ElicitationAnswer,
+    ElicitationAnswerer as ElicitationAnswerer,
+    ToolCallObserver as ToolCallObserver,
+    ToolExecutionGateway as ToolExecutionGateway,
+    ToolRequest as ToolRequest,
 )
 from .agent.driver import (
     ACPDriver as ACPDriver,

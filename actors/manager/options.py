@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ...storage.files import FileSystem
+from ...transport.agent.deciders import ElicitationAnswerer
 from ...transport.agent.protocol import AgentDriver
 from ..core.activity import resolve_supervision
 from ..errors import SessionValueError
@@ -64,6 +65,7 @@ class ManagerKeywords(TypedDict, total=False):
     hook_timeout: float
     prompt_input_augmenter: Augmenter | None
     provider_secret_resolver: ProviderSecretResolver | None
+    elicitation_answerer: ElicitationAnswerer | None
     restart: RestartPolicy | str | None
 
 
@@ -85,6 +87,8 @@ class ManagerOptions:
     :param hook_timeout: seconds a hook, the augmenter or the turn end notifier may take.
     :param prompt_input_augmenter: adds to a prompt what the agent alone is given.
     :param provider_secret_resolver: looks up the secrets of agents; ``None`` knows ``env:NAME``.
+    :param elicitation_answerer: answers what agents ask their user beside permissions; without one
+        they are told that nobody does (07 R28).
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
@@ -109,6 +113,7 @@ class ManagerOptions:
     hook_timeout: float = HOOK_TIMEOUT
     prompt_input_augmenter: Augmenter | None = None
     provider_secret_resolver: ProviderSecretResolver | None = None
+    elicitation_answerer: ElicitationAnswerer | None = None
     restart: RestartPolicy | str | None = None
 
     def __post_init__(self) -> None:

@@ -185,6 +185,7 @@ class Runtime:
             hooks=self.hook_runner(),
             hook_timeout=self.options.hook_timeout,
             augment=self.options.prompt_input_augmenter,
+            answerer=self.options.elicitation_answerer,
             turn_end=lambda: self.turn_end_notifier,
             observer=self.world.observer,
         )

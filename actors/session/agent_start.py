@@ -23,6 +23,7 @@ from ..runtime.mailbox import Lane
 from .agent_calls import hear_of_work
 from .live import LiveSession
 from .provider_secrets import Environment, unlock
+from .tool_gateway import ToolGateway
 
 STDERR_IN_EVENT_BYTES_MAX = 32 * 1024
 """How much of the agent's stderr an exit row carries (01 10.1 step 3)."""
@@ -145,6 +146,8 @@ def start_opts(plan: StartPlan, live: LiveSession, secrets: Environment) -> Star
         resume_session_id=plan.meta.acp_session_id,
         session_id=plan.meta.id,
         new_turn_id=live.name_own_turn,
+        gateway=ToolGateway.of(live),
+        answerer=live.ports.answerer,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...storage.session_store import SessionStore
+from ...transport.agent.deciders import ElicitationAnswerer
 from ...transport.agent.protocol import AgentDriver, AgentProcess
 from ..core.effects import Effects
 from ..core.inputs import Input
@@ -58,6 +59,7 @@ class SessionPorts:
     hooks: HookRunner
     hook_timeout: float
     augment: Augmenter | None
+    answerer: ElicitationAnswerer | None
     turn_end: Callable[[], TurnEndNotifier | None]
     """The host's notifier as it is now."""
     observer: Observer | None = None

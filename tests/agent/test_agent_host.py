@@ -155,6 +155,44 @@ def test_5_6_a_withdrawn_call_tells_a_gateway_that_waits(stage):
     assert texts(stage.play(process, "again")) == ["served"]
 
 
+class Watcher(Gateway):
+    def __init__(self, answer=lambda request: None):
+        super().__init__(answer)
+        self.outcomes = []
+
+    def served(self, request, result, error):
+        self.outcomes.append((request.tool_id, result, type(error).__name__))
+
+
+def test_5_6_a_gateway_may_be_told_what_came_of_a_call(stage):
+    agent = stage.script(
+        """
+        handshake()
+        turn = await_prompt()
+        for path in ("README.md", "gone.txt", "../outside"):
+            send(id=path, method="fs/read_text_file", params={"sessionId": "s-1", "path": path})
+            read()
+        send(id="t", method="terminal/create", params={"sessionId": "s-1", "command": "true"})
+        terminal = read()["result"]["terminalId"]
+        send(id="o", method="terminal/wait_for_exit",
+             params={"sessionId": "s-1", "terminalId": terminal})
+        read()
+        end(turn)
+        serve()
+        """
+    )
+    watcher = Watcher()
+    process = stage.start(agent, gateway=watcher, permissions=PermissionMode.APPROVE_ALL)
+    stage.play(process, "x")
+    assert watcher.outcomes == [
+        ("Read", {"content": "# A tiny project\n"}, "NoneType"),
+        ("Read", None, "RequestError"),
+        ("Bash", {"terminalId": "term-1"}, "NoneType"),
+    ]
+    # What was refused was never served; waits and outputs are no tools of their own.
+    assert len(watcher.shown) == 4
+
+
 # ---- questions (07 R28)
 
 

@@ -7,6 +7,7 @@ has one answer waiting, and the client bounds how many requests it may leave ope
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -25,18 +26,29 @@ from .natives import Offload
 INTERNAL_ERROR = -32603
 METHOD_NOT_FOUND = -32601
 
+Served = Callable[[int, Any, Exception | None], None]
+"""Told the key of a call, and what it was answered or why it failed; must not block."""
+
+
+def unheard(key: int, result: Any, error: Exception | None) -> None:
+    """Nobody wants to know."""
+
 
 class FileCalls:
     """The queue of file requests of one agent; a greenlet lives only while there are some.
 
     :param link: answers go through it.
     :param offload: runs the blocking part.
+    :param served: told of every answer.
     """
 
-    def __init__(self, link: Link, workspace: Workspace, offload: Offload) -> None:
+    def __init__(
+        self, link: Link, workspace: Workspace, offload: Offload, served: Served = unheard
+    ) -> None:
         self._link = link
         self._workspace = workspace
         self._offload = offload
+        self._served = served
         self._waiting: deque[ClientCallAsked] = deque()
         self._is_serving = False
 
@@ -64,8 +76,10 @@ class FileCalls:
         try:
             result = self._offload(perform, self._workspace, call)
         except Exception as error:
+            self._served(call.key, None, error)
             outputs = self._link.client.answer_error(call.key, request_error(error))
         else:
+            self._served(call.key, result, None)
             outputs = self._link.client.answer(call.key, result)
         self._link.act(outputs)
 

@@ -106,8 +106,9 @@ class Channel:
         )
         self._host = HostCalls(self.link, opts.gateway, opts.answerer)
         self._requests = SessionRequests(self.link)
-        self._files = FileCalls(self.link, workspace, facilities.offload)
-        self._terminal_calls = TerminalCalls(self.link, self.terminals)
+        served = self._host.served
+        self._files = FileCalls(self.link, workspace, facilities.offload, served)
+        self._terminal_calls = TerminalCalls(self.link, self.terminals, served)
 
     def open(self) -> None:
         """Begin the handshake; :attr:`started` gets its result."""
@@ -163,6 +164,7 @@ class Channel:
                     self._on_work(output)
             case ClientCallAsked(method=method):
                 self._active("client_call", method)
+                self._host.handed_on(output.key)
                 calls = self._terminal_calls if method in TERMINAL_METHODS else self._files
                 calls.ask(output)
             case InterceptAsked():

@@ -43,6 +43,18 @@ class ToolExecutionGateway(Protocol):
         ...
 
 
+@runtime_checkable
+class ToolCallObserver(Protocol):
+    """A gateway that is also told what came of the calls it let through; optional."""
+
+    def served(self, request: ToolRequest, result: Any, error: Exception | None) -> None:
+        """A file or terminal call was served, or failed with ``error``; must not block.
+
+        :param result: what the agent was answered.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ElicitationAnswer:
     """An answer to a question of the agent.

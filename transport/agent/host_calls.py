@@ -15,7 +15,7 @@ from ...actors.errors import PermissionDeniedError, RequestError, SessionError
 from ..acp.options import ELICITATIONS_MAX
 from ..acp.outputs import ElicitationAsked, ElicitationDone, InterceptAsked, Output
 from .context import CallContext
-from .deciders import ElicitationAnswerer, ToolExecutionGateway, ToolRequest
+from .deciders import ElicitationAnswerer, ToolCallObserver, ToolExecutionGateway, ToolRequest
 from .link import Link
 
 REQUEST_CANCELLED = -32800
@@ -42,6 +42,8 @@ class HostCalls:
         self._answerer = answerer
         self._contexts: dict[int, CallContext] = {}
         self._questions: dict[int, ElicitationAsked] = {}
+        self._let_through: dict[int, ToolRequest] = {}
+        self._serving: dict[int, ToolRequest] = {}
 
     def intercept(self, asked: InterceptAsked) -> None:
         """Show a tool call to the gateway."""
@@ -55,8 +57,26 @@ class HostCalls:
             del self._questions[next(iter(self._questions))]
         self._begin(asked.key, self._answered, asked)
 
+    def handed_on(self, key: int) -> None:
+        """A call that was looked at is served now; permission requests never are."""
+        request = self._let_through.pop(key, None)
+        if request is not None:
+            self._serving[key] = request
+
+    def served(self, key: int, result: Any, error: Exception | None = None) -> None:
+        """A file or terminal call was answered: whoever looked at it before is told."""
+        request = self._serving.pop(key, None)
+        gateway: object = self._gateway
+        if request is None or not isinstance(gateway, ToolCallObserver):
+            return
+        try:
+            gateway.served(request, result, error)
+        except Exception:
+            logger.exception("the gateway of tool calls failed")
+
     def withdraw(self, key: int) -> None:
         """The answer is not wanted any more; one that comes is ignored."""
+        self._serving.pop(key, None)
         context = self._contexts.pop(key, None)
         if context is not None:
             context.cancel(RequestError("the agent does not wait for it", code=REQUEST_CANCELLED))
@@ -88,6 +108,7 @@ class HostCalls:
         outputs = ask(context, asked)
         self._contexts.pop(key, None)
         self._link.act(outputs)
+        self._let_through.pop(key, None)
 
     def _intercepted(self, context: CallContext, asked: InterceptAsked) -> list[Output]:
         assert self._gateway is not None, "the client asks only where there is one"
@@ -100,6 +121,7 @@ class HostCalls:
             if not isinstance(error, (SessionError, TimeoutError)):
                 logger.exception("the gateway of tool calls failed")
             return self._link.client.intercepted(asked.key, error=error)
+        self._let_through[asked.key] = served
         return self._link.client.intercepted(asked.key, served.input)
 
     def _answered(self, context: CallContext, asked: ElicitationAsked) -> list[Output]:

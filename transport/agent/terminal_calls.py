@@ -12,7 +12,7 @@ import gevent
 
 from ...actors.errors import RequestError
 from ..acp.outputs import ClientCallAsked
-from .calls import METHOD_NOT_FOUND, request_error
+from .calls import METHOD_NOT_FOUND, Served, request_error, unheard
 from .link import Link
 from .terminals import TerminalRequest, Terminals
 
@@ -28,11 +28,13 @@ class TerminalCalls:
     """Serves the terminal requests of one agent. In the hub.
 
     :param link: answers go through it.
+    :param served: told of every answer.
     """
 
-    def __init__(self, link: Link, terminals: Terminals) -> None:
+    def __init__(self, link: Link, terminals: Terminals, served: Served = unheard) -> None:
         self._link = link
         self._terminals = terminals
+        self._served = served
         self._waiting: dict[int, gevent.Greenlet] = {}
         self._creating: set[int] = set()
 
@@ -57,8 +59,10 @@ class TerminalCalls:
         try:
             result = self._perform(call)
         except Exception as error:
+            self._served(call.key, None, error)
             outputs = self._link.client.answer_error(call.key, request_error(error))
         else:
+            self._served(call.key, result, None)
             outputs = self._link.client.answer(call.key, result)
         self._waiting.pop(call.key, None)
         self._link.act(outputs)
