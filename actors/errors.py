@@ -335,5 +335,15 @@ class StoreValidationError(StorageError):
     field: str = ""
 
 
+class LedgerExistsError(StorageError):
+    """A ledger of another history is there; it was left as it is (03 12.3). Field: ``path``."""
+
+
+class InvalidLedgerRecordError(StorageError):
+    """A ledger record whose ids can not name a file (03 12.3). Field: ``field``."""
+
+    field: str = ""
+
+
 class InvalidMarkerError(StorageError):
     """An unknown transcript marker kind, or a blank summary (03 2.5)."""

@@ -23,6 +23,11 @@ from .home import (
 from .journal import (
     RecoveryReport as RecoveryReport,
 )
+from .ledger import (
+    FileLedgerMaterializer as FileLedgerMaterializer,
+    LedgerMaterializer as LedgerMaterializer,
+    SessionLedgerRecord as SessionLedgerRecord,
+)
 from .meta import (
     read_meta as read_meta,
     write_meta as write_meta,

@@ -10,7 +10,7 @@ ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``
 immediate  ``CancelPrompt``, ``StopAgent``, ``AnswerPermission``, ``WriteMeta``, ``ArmTimer``,
            ``DisarmTimer``, ``RestartAgent``, ``RequestStop``, ``DispatchHook``,
            ``AcceptCommits``, ``Report``
-later      ``UpsertHealth``, ``MaterializeLedger``: refused by name until their rules are built
+later      ``UpsertHealth``: refused by name until its rules are built
 =========  =================================================================================
 """
 
@@ -96,11 +96,15 @@ class CloseStream:
 
 @dataclass(frozen=True, slots=True)
 class Finalize:
-    """Run the rest of finalization with this final meta (01 10.1); answered by ``Finalized``."""
+    """Run the rest of finalization with this final meta (01 10.1); answered by ``Finalized``.
+
+    ``ledger``: also make the session's ledger, where the host keeps them (01 12).
+    """
 
     meta: SessionMeta
     crash: str = ""
     """How the process ended, when that was no clean exit: ``agent.crashed`` hears of it."""
+    ledger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +234,6 @@ class UpsertHealth:
     row: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class MaterializeLedger:
-    """01 12."""
-
-
 Effect = (
     Commit
     | Reply
@@ -258,7 +257,6 @@ Effect = (
     | ObserveHook
     | DropStream
     | UpsertHealth
-    | MaterializeLedger
     | NotifyTurnEnd
 )
 Effects = tuple[Effect, ...]

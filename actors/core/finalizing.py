@@ -10,7 +10,7 @@ import msgspec
 from ..model.event import AgentEvent, EventType
 from ..model.failure import FailureKind, SessionFailure, failure
 from ..model.ids import TURN_PREFIX
-from ..model.session import SessionLivenessMeta, State, StopReason
+from ..model.session import SessionLivenessMeta, State, StopCause, StopReason
 from . import busy_input, synthetic_turns
 from .effects import CloseStream, Commit, Effect, Finalize, Refuse, Reply, Retire, reply
 from .inputs import AgentExited, Finalized
@@ -42,11 +42,12 @@ def finalize(state: SessionState, now: datetime) -> Step:
     state, changes = busy_input.take_back_steering(state, now)
     state = replace(state, finalizing=True, stop_asks=asks, stop_gate=(), settling=())
     owed = tuple(Reply(ask) for ask in asks)
+    keeps_history = state.stop_cause is not StopCause.CLEAR_CONVERSATION
     return state, (
         Commit(rows, changes, durable=True, owed=owed),
         *closing,
         *dropped,
-        Finalize(final, exited.error),
+        Finalize(final, exited.error, ledger=keeps_history),
     )
 
 

@@ -82,6 +82,8 @@ class ClearVerbs(LifecycleVerbs):
             answer(live.retired, None, OPERATION)
             self._bring_back(stored, error)
             raise
+        if runtime.ledgers is not None:
+            runtime.ledgers.discard(stored)
         self._activate(live, HookEvent.SESSION_POST_RESUME)
         return live
 

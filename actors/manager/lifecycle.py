@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from ...transport.acp.failures import is_load_session_resource_missing
 from ...transport.agent.context import CallContext
@@ -234,7 +235,16 @@ class LifecycleVerbs(PlanningVerbs):
             raise SessionNotFoundError(
                 f'delete: session "{checked}" not found', session_id=checked, operation="delete"
             )
+        self._discard_ledger(directory / "meta.json")
         self._runtime.off_hub(documents.remove_tree, directory)
+
+    def _discard_ledger(self, path: Path) -> None:
+        """The ledger of a session that is about to be deleted; only its record tells where."""
+        if self._runtime.ledgers is None:
+            return
+        with suppress(SessionError):
+            meta = self._runtime.off_hub(self._runtime.world.documents.read_meta, path)
+            self._runtime.ledgers.discard(meta)
 
     def _start_afresh(
         self,

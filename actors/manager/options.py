@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from ...storage.files import FileSystem
 from ...transport.agent.deciders import ElicitationAnswerer
+from ...storage.ledger import LedgerMaterializer
 from ...transport.agent.protocol import AgentDriver
 from ..core.activity import resolve_supervision
 from ..errors import SessionValueError
@@ -66,6 +67,7 @@ class ManagerKeywords(TypedDict, total=False):
     prompt_input_augmenter: Augmenter | None
     provider_secret_resolver: ProviderSecretResolver | None
     elicitation_answerer: ElicitationAnswerer | None
+    ledger_materializer: LedgerMaterializer | None
     restart: RestartPolicy | str | None
 
 
@@ -89,6 +91,7 @@ class ManagerOptions:
     :param provider_secret_resolver: looks up the secrets of agents; ``None`` knows ``env:NAME``.
     :param elicitation_answerer: answers what agents ask their user beside permissions; without one
         they are told that nobody does (07 R28).
+    :param ledger_materializer: keeps the ledger of each session that stops; ``None`` is none.
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
@@ -114,6 +117,7 @@ class ManagerOptions:
     prompt_input_augmenter: Augmenter | None = None
     provider_secret_resolver: ProviderSecretResolver | None = None
     elicitation_answerer: ElicitationAnswerer | None = None
+    ledger_materializer: LedgerMaterializer | None = None
     restart: RestartPolicy | str | None = None
 
     def __post_init__(self) -> None:

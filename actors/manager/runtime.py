@@ -40,6 +40,7 @@ from ..session.ports import SessionPorts, TurnEndNotifier
 from ..session.provider_secrets import EnvironmentSecrets
 from ..session.restart import restart_agent
 from ..session.waits import answer
+from .ledgers import Ledgers
 from .options import ManagerOptions
 from .process_records import (
     PROCESSES_FILE,
@@ -84,6 +85,7 @@ class Runtime:
             self.workspaces = world.workspaces(options)
             undo.callback(self.workspaces.close)
             self.catalog = world.catalog(options, self.workspaces)
+            self.ledgers = self._ledgers()
             self.publisher = world.publisher(options, self.home)
             self.publisher.open()
             undo.callback(self.publisher.close)
@@ -98,6 +100,12 @@ class Runtime:
             )
             self.secrets = options.provider_secret_resolver or EnvironmentSecrets()
             self._undo = undo.pop_all()
+
+    def _ledgers(self) -> Ledgers | None:
+        materializer, sessions = self.options.ledger_materializer, self.options.home / "sessions"
+        if materializer is None:
+            return None
+        return Ledgers(materializer, sessions, self.worker, self.logger)
 
     def _own_driver(self, undo: contextlib.ExitStack) -> ACPDriver:
         """A driver whose processes are known to the next runtime of this home too."""
@@ -187,6 +195,7 @@ class Runtime:
             augment=self.options.prompt_input_augmenter,
             answerer=self.options.elicitation_answerer,
             turn_end=lambda: self.turn_end_notifier,
+            ledger=None if self.ledgers is None else self.ledgers.make,
             observer=self.world.observer,
         )
 

@@ -39,10 +39,16 @@ def write_final_meta(ports: SessionPorts, meta: SessionMeta) -> None:
 STEPS: tuple[FinalStep, ...] = (close_store, write_final_meta)
 
 
-def finalize(ports: SessionPorts, meta: SessionMeta) -> list[Exception]:
+def materialize_ledger(ports: SessionPorts, meta: SessionMeta) -> None:
+    """The ledger of what was stored, where the host keeps ledgers (01 12)."""
+    if ports.ledger is not None:
+        answer(ports.ledger(meta), LIFECYCLE_TIMEOUT, "materialize ledger")
+
+
+def finalize(ports: SessionPorts, meta: SessionMeta, *, ledger: bool = False) -> list[Exception]:
     """Run every step; returns what failed, in order."""
     errors: list[Exception] = []
-    for step in STEPS:
+    for step in (*STEPS, materialize_ledger) if ledger else STEPS:
         try:
             step(ports, meta)
         except Exception as error:

@@ -306,7 +306,8 @@ class Interpreter:
         if effect.crash:
             tell_agent(self._live, HookEvent.AGENT_CRASHED, process, effect.crash)
         tell_agent(self._live, HookEvent.AGENT_STOPPED, process, effect.crash)
-        errors = finalize(self._ports, redact_meta(effect.meta, self._ports.redactor))
+        meta = redact_meta(effect.meta, self._ports.redactor)
+        errors = finalize(self._ports, meta, ledger=effect.ledger)
         if error is not None:
             errors.insert(0, error)
         self._timers.disarm_all()

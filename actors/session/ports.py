@@ -21,6 +21,8 @@ from .meta_writer import MetaWriter
 from .notices import Notices
 
 if TYPE_CHECKING:
+    from ..model.session import SessionMeta
+    from ..runtime.future import GreenFuture
     from .live import LiveSession
     from .provider_secrets import ProviderSecretResolver
 
@@ -62,6 +64,8 @@ class SessionPorts:
     answerer: ElicitationAnswerer | None
     turn_end: Callable[[], TurnEndNotifier | None]
     """The host's notifier as it is now."""
+    ledger: Callable[[SessionMeta], GreenFuture[None]] | None = None
+    """Makes the session's ledger; ``None`` where the host keeps none."""
     observer: Observer | None = None
     """Looks on; for traces and simulations."""
     process: AgentProcess | None = None
