@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from ...storage.files import FileSystem
-from ...transport.agent.deciders import ElicitationAnswerer
 from ...storage.ledger import LedgerMaterializer
+from ...transport.agent.deciders import ElicitationAnswerer
 from ...transport.agent.protocol import AgentDriver
 from ..core.activity import resolve_supervision
 from ..errors import SessionValueError
