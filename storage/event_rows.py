@@ -159,14 +159,16 @@ class EventRows:
 
     def trim(self, materialised: int) -> None:
         """Forget the bytes of rows that lie before ``materialised`` in the files."""
-        # Counted, not taken from the dictionary: its first key is found past all deleted ones.
+        if not self._recent:
+            return
         offsets, sizes = self._index.offsets, self._index.sizes
-        while self._recent:
-            index = self._oldest - 1
-            if offsets[index] + sizes[index] > materialised:
-                return
-            del self._recent[self._oldest]
-            self._oldest += 1
+        last = bisect_left(offsets, materialised, 0, self.committed)
+        if last and offsets[last - 1] + sizes[last - 1] > materialised:
+            last -= 1
+        # Counted, not taken from the dictionary: its first key is found past all deleted ones.
+        for sequence in range(self._oldest, last + 1):
+            del self._recent[sequence]
+        self._oldest = max(self._oldest, last + 1)
 
     @property
     def recent(self) -> int:

@@ -17,33 +17,65 @@ from .agent.driver import (
 )
 from .agent.presets import (
     PRESETS as PRESETS,
+)
+from .agent.presets import (
     CustomAgent as CustomAgent,
+)
+from .agent.presets import (
     resolve_agent as resolve_agent,
 )
 from .agent.probe import (
     ProbeReport as ProbeReport,
+)
+from .agent.probe import (
     TargetReport as TargetReport,
+)
+from .agent.probe import (
     probe_agent as probe_agent,
+)
+from .agent.probe import (
     probe_target as probe_target,
 )
 from .agent.process_store import (
     MemoryProcessStore as MemoryProcessStore,
+)
+from .agent.process_store import (
     ProcessQuery as ProcessQuery,
+)
+from .agent.process_store import (
     ProcessStore as ProcessStore,
 )
 from .agent.protocol import (
     ActivityReporter as ActivityReporter,
+)
+from .agent.protocol import (
     AgentDriver as AgentDriver,
+)
+from .agent.protocol import (
     AgentProcess as AgentProcess,
+)
+from .agent.protocol import (
     DriverStream as DriverStream,
+)
+from .agent.protocol import (
     HealthReporting as HealthReporting,
+)
+from .agent.protocol import (
     PromptRequest as PromptRequest,
+)
+from .agent.protocol import (
     ScopedInterrupter as ScopedInterrupter,
+)
+from .agent.protocol import (
     StartOpts as StartOpts,
 )
 from .agent.tool_records import (
     InterruptReport as InterruptReport,
+)
+from .agent.tool_records import (
     ProcessRecord as ProcessRecord,
+)
+from .agent.tool_records import (
     Scope as Scope,
 )
 from .bus.async_subscriber import (
@@ -57,6 +89,8 @@ from .bus.control_server import (
 )
 from .bus.credentials import (
     Credentials as Credentials,
+)
+from .bus.credentials import (
     KeyPair as KeyPair,
 )
 from .bus.endpoints import (
@@ -64,16 +98,38 @@ from .bus.endpoints import (
 )
 from .bus.errors import (
     BusClosedError as BusClosedError,
+)
+from .bus.errors import (
     BusCursorError as BusCursorError,
+)
+from .bus.errors import (
     BusEndpointError as BusEndpointError,
+)
+from .bus.errors import (
     BusError as BusError,
+)
+from .bus.errors import (
     BusForbiddenError as BusForbiddenError,
+)
+from .bus.errors import (
     BusLostError as BusLostError,
+)
+from .bus.errors import (
     BusOverloadedError as BusOverloadedError,
+)
+from .bus.errors import (
     BusProtocolError as BusProtocolError,
+)
+from .bus.errors import (
     BusRemoteError as BusRemoteError,
+)
+from .bus.errors import (
     BusSecurityError as BusSecurityError,
+)
+from .bus.errors import (
     BusTimeoutError as BusTimeoutError,
+)
+from .bus.errors import (
     RequestExpiredError as RequestExpiredError,
 )
 from .bus.filters import (
@@ -90,6 +146,8 @@ from .bus.positions import (
 )
 from .bus.publisher import (
     Publisher as Publisher,
+)
+from .bus.publisher import (
     PublisherMetrics as PublisherMetrics,
 )
 from .bus.roles import (

@@ -30,7 +30,8 @@ def chunk(kind="agent_message_chunk", text="hi", **members):
 
 def in_one_look(codec, line):
     seen = decode_text_line(line)
-    return None if seen is None else codec.text_added(seen)
+    key = None if seen is None else codec.text_key(seen)
+    return None if key is None else TextAdded(key[0], seen.text, seen.raw, key[1])
 
 
 @st.composite

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from ...actors.model.agent import Caps
 from .config_options import Setting
-from .inputs import PromptOutcome, TextAdded, Update
+from .inputs import PromptOutcome, Update
 from .jsonrpc import Response
+from .messages import Key
 from .options import ClientOpts, McpServer
 from .permission import Asked
 from .text_lines import TextLine
@@ -98,8 +99,8 @@ class Codec(Protocol):
     def decode_update(self, data: bytes) -> Update:
         """One ``update`` object. Never raises."""
 
-    def text_added(self, line: TextLine) -> TextAdded | None:
-        """The update of a line that holds a chunk of text, or ``None`` if that is another."""
+    def text_key(self, line: TextLine) -> Key | None:
+        """The message such a line adds its text to, or ``None`` where it is another update."""
 
     def decode_permission(self, params: bytes) -> Asked:
         """A permission request; raises ``RequestError`` -32602 for what can not be one."""

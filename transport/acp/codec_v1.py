@@ -31,7 +31,7 @@ from .options import ClientOpts
 from .permission import decode_permission as decode_permission
 from .readers import decode_usage
 from .updates_v1 import decode_update as decode_update
-from .updates_v1 import text_added as text_added
+from .updates_v1 import text_key as text_key
 
 VERSION = 1
 LOGIN = methods.AUTHENTICATE

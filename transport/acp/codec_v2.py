@@ -31,7 +31,7 @@ from .jsonrpc import Response, decode_value, rpc_error
 from .options import ClientOpts, McpServer
 from .permission_v2 import decode_permission as decode_permission
 from .updates_v2 import decode_update as decode_update
-from .updates_v2 import text_added as text_added
+from .updates_v2 import text_key as text_key
 
 VERSION = 2
 LOGIN = methods.AUTH_LOGIN

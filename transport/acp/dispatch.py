@@ -89,10 +89,10 @@ class Dispatch:
         handshake = self.starting.handshake
         if chunk is None or chunk.session_id != handshake.acp_session_id:
             return False
-        added = handshake.codec.text_added(chunk)
-        if added is None:
+        key = handshake.codec.text_key(chunk)
+        if key is None:
             return False
-        turn.say(added, self.outbox.events)
+        turn.say(key, chunk, self.outbox.events)
         return True
 
     def _dispatch(self, message: Message) -> None:

@@ -29,7 +29,8 @@ from .inputs import (
     UsageSeen,
     UserChunk,
 )
-from .messages import Messages
+from .messages import Key, Messages
+from .text_lines import TextLine
 from .tools import IsPrechecked, Tools
 
 # Plain text, so that an event holds no enum member and costs no look-up.
@@ -136,20 +137,21 @@ class Turn:
             case _:  # usage that says nothing
                 pass
 
-    def say(self, update: TextAdded, out: list[Run]) -> None:
-        """As :meth:`take`; chunks that follow each other become one run."""
+    def say(self, key: Key, chunk: TextLine, out: list[Run]) -> None:
+        """As :meth:`take` of text added; chunks that follow each other become one run."""
         self._output(out)
-        if update.message_id:
-            self._messages.add((update.role, update.message_id), update.text)
-        template = self._templates.get(update.role)
+        role, message_id = key
+        if message_id:
+            self._messages.add(key, chunk.text)
+        template = self._templates.get(role)
         if template is None:
-            template = self._templates[update.role] = self.event(update.role)
+            template = self._templates[role] = self.event(role)
         last = out[-1] if out else None
         if isinstance(last, TextRun) and last.template is template:
-            last.texts.append(update.text)
-            last.raws.append(update.raw)
+            last.texts.append(chunk.text)
+            last.raws.append(chunk.raw)
         else:
-            out.append(TextRun(template, [update.text], [update.raw]))
+            out.append(TextRun(template, [chunk.text], [chunk.raw]))
 
     def note(self, token: str, text: str, raw: RawJSON, out: list[Run]) -> None:
         """Something under its own token, such as the output of a terminal of the agent."""

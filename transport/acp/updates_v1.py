@@ -24,6 +24,7 @@ from .inputs import (
     UserChunk,
 )
 from .jsonrpc import decode_object
+from .messages import Key
 from .readers import block_text, context_usage, text_or_blank
 from .text_lines import TextLine
 
@@ -31,6 +32,7 @@ ROLES = {
     "agent_message_chunk": EventType.AGENT_MESSAGE.value,
     "agent_thought_chunk": EventType.THOUGHT.value,
 }
+_KEYS: dict[str, Key] = {kind: (role, "") for kind, role in ROLES.items()}
 FINAL_STATUSES = frozenset({"completed", "failed"})
 FACTS = frozenset(
     {
@@ -57,10 +59,9 @@ class _Update(msgspec.Struct, gc=False, rename="camel"):
 _decode_update = msgspec.json.Decoder(_Update).decode
 
 
-def text_added(line: TextLine) -> TextAdded | None:
-    """What :func:`decode_update` makes of the update of such a line, if it is text added."""
-    role = ROLES.get(line.kind)
-    return None if role is None else TextAdded(role, line.text, line.raw)
+def text_key(line: TextLine) -> Key | None:
+    """The message to which :func:`decode_update` adds the text of such a line, if to any."""
+    return _KEYS.get(line.kind)
 
 
 def decode_update(data: bytes) -> Update:

@@ -30,6 +30,7 @@ from .inputs import (
     UserChunk,
 )
 from .jsonrpc import decode_object, decode_value
+from .messages import Key
 from .readers import block_text, blocks_text, context_usage, decode_usage, text_or_blank
 from .text_lines import TextLine
 
@@ -69,12 +70,10 @@ class _Update(msgspec.Struct, gc=False, rename="camel"):
 _decode_update = msgspec.json.Decoder(_Update).decode
 
 
-def text_added(line: TextLine) -> TextAdded | None:
-    """What :func:`decode_update` makes of the update of such a line, if it is text added."""
+def text_key(line: TextLine) -> Key | None:
+    """The message to which :func:`decode_update` adds the text of such a line, if to any."""
     role = CHUNK_ROLES.get(line.kind, USER)
-    if role == USER or line.message_id is None:
-        return None
-    return TextAdded(role, line.text, line.raw, line.message_id)
+    return None if role == USER or line.message_id is None else (role, line.message_id)
 
 
 def decode_update(data: bytes) -> Update:
