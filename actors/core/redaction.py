@@ -26,11 +26,15 @@ import msgspec
 from ..model.event import AgentEvent, RawJSON
 from ..model.failure import SessionFailure, bound_text
 from ..model.runs import TextRun, of_runs, runs_of
-from ..model.secret_text import CLAIM_PREFIX, MARK, STEMS, hide_values, is_secret_name
+from ..model.secret_text import CLAIM_PREFIX, MARK, STEMS, has_stem, hide_values, is_secret_name
 from ..model.session import SessionMeta
 
 SECRET_CHARS_MIN = 8
 """Shorter secrets are not registered: they would hide half of what people write (01 11.4)."""
+
+SEARCHED_MAX = 512 * 1024
+"""Characters of text, or bytes of JSON, that are searched for secrets, since every session waits
+meanwhile: what is longer and looks suspicious is hidden whole."""
 
 TEXT_FIELDS = (
     "text",
@@ -94,7 +98,11 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """``text`` without secrets; the same object when there is nothing to hide."""
-        return self._redact_to_the_end(text) if self._may_hide(text) else text
+        if not self._may_hide(text):
+            return text
+        if len(text) > SEARCHED_MAX:
+            return MARK if has_stem(text) or any(s in text for s in self._secrets) else text
+        return self._redact_to_the_end(text)
 
     def redact_and_bound(self, text: str, bytes_max: int) -> str:
         """Redact, then cut to ``bytes_max`` bytes of UTF-8 (01 11.4)."""
@@ -114,10 +122,13 @@ class Redactor:
     def redact_raw(self, raw: RawJSON) -> RawJSON:
         """JSON text without secrets; the same object when there is nothing to hide.
 
-        What looks suspicious and can not be read can not be checked either: it is hidden whole.
+        What looks suspicious and can not be read, or is longer than ``SEARCHED_MAX``, can not be
+        checked either: it is hidden whole.
         """
         if not self._is_suspicious(raw.data):
             return raw
+        if len(raw.data) > SEARCHED_MAX:
+            return RawJSON.of(MARK)
         repeated: list[bool] = []
 
         def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

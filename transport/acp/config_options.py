@@ -78,11 +78,13 @@ def _option(item: Any, id_name: str) -> SessionConfigOption | None:
 def _values(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
     options = item.get("options")
     for entry in options if isinstance(options, list) else ():
-        match entry:
-            case {"value": str() as value, **rest}:
-                yield value.strip(), _trimmed(rest.get("name"))
-            case {"options": list()}:
-                yield from _values(entry)
+        if not isinstance(entry, dict):
+            continue
+        value = entry.get("value")
+        if isinstance(value, str):
+            yield value.strip(), _trimmed(entry.get("name"))
+        elif isinstance(entry.get("options"), list):
+            yield from _values(entry)
 
 
 def _trimmed(value: Any) -> str:

@@ -14,7 +14,13 @@ from typing import Any, TypeAlias
 import msgspec
 
 from ...actors.errors import RequestError
-from .options import LOG_TEXT_MAX
+from .options import (
+    DECODED_BYTES_MAX,
+    DECODED_DEPTH_MAX,
+    DECODED_MEMBERS_MAX,
+    ERROR_TEXT_MAX,
+    LOG_TEXT_MAX,
+)
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -109,13 +115,14 @@ class _Line(msgspec.Struct, gc=False):
     method: Any = msgspec.UNSET
     params: msgspec.Raw = msgspec.Raw(b"null")
     result: msgspec.Raw = msgspec.Raw(b"null")
-    error: Any = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_update_line = msgspec.json.Decoder(_UpdateLine).decode
 _decode_update_params = msgspec.json.Decoder(_UpdateParams).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_any = msgspec.json.Decoder().decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoders raise for bytes that are not what they were made for."""
@@ -149,6 +156,8 @@ def _decode(line: bytes) -> Message | None:
 
 def _decode_mended(line: bytes) -> Message:
     """Once more, by a parser that takes lone surrogates, which are replaced."""
+    if len(line) > DECODED_BYTES_MAX:
+        return Junk("not JSON")
     try:
         value = json.loads(line)
         mended = json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
@@ -173,7 +182,8 @@ def _classify(line: _Line) -> Message:
     if line.method is msgspec.UNSET:
         if not known or request_id is None:
             return Junk("answer with an id that is none of ours")
-        return Response(request_id, bytes(line.result), decode_error(line.error))
+        error = decode_error(decode_value(bytes(line.error)))
+        return Response(request_id, bytes(line.result), error)
     if not known:
         return BadRequest(b"null", rpc_error(INVALID_REQUEST, "id is no number and no string"))
     if not isinstance(line.method, str):
@@ -215,11 +225,34 @@ def decode_error(value: Any) -> RequestError | None:
 
 
 def decode_value(data: bytes) -> Any:
-    """Any JSON value of a message that was decoded here; ``None`` for a number out of range."""
+    """Any JSON value of a message that was decoded here; ``None`` for a number out of range.
+
+    Of a value longer than ``DECODED_BYTES_MAX`` all texts near the top are read and as much else;
+    in the place of what is left out stands a text that says so.
+    """
     try:
-        return _decode_any(data)
+        if len(data) <= DECODED_BYTES_MAX:
+            return _decode_any(data)
+        return _decode_large(data, DECODED_DEPTH_MAX, [DECODED_BYTES_MAX])
     except UNREADABLE:
         return None
+
+
+def _decode_large(data: bytes, depth: int, left: list[int]) -> Any:
+    """``left``: bytes that may still be decoded, of the whole value."""
+    if data.startswith(b'"'):
+        return _decode_any(data)
+    if len(data) <= left[0]:
+        left[0] -= len(data)
+        return _decode_any(data)
+    if data.startswith(b"{") and depth:
+        members = _decode_members(data)
+        if len(members) <= DECODED_MEMBERS_MAX:
+            return {
+                name: _decode_large(bytes(value), depth - 1, left)
+                for name, value in members.items()
+            }
+    return f"[{len(data)} bytes left out]"
 
 
 def decode_object(data: bytes) -> dict[str, Any] | None:
@@ -280,16 +313,18 @@ def rpc_error(code: int, detail: str = "", **data: Any) -> RequestError:
 
 
 def error_text(error: RequestError) -> str:
-    """Message and data as one text, for people and for classification (04 8)."""
+    """Message and data as one text, for people and for classification (04 8); its beginning."""
+    message = str(error)[:ERROR_TEXT_MAX]
     match error.data:
         case None:
-            return str(error)
+            return message
         case {"error": str() as detail, **rest} if not rest:
-            return f"{error}: {detail}"
+            text = f"{message}: {detail}"
         case str() as detail:
-            return f"{error}: {detail}"
+            text = f"{message}: {detail}"
         case data:
-            return f"{error}: {json.dumps(data, ensure_ascii=False, default=str)}"
+            text = f"{message}: {json.dumps(data, ensure_ascii=False, default=str)}"
+    return text[:ERROR_TEXT_MAX]
 
 
 def excerpt(text: str) -> str:

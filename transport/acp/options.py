@@ -9,6 +9,14 @@ from ...actors.model.agent import PermissionMode
 
 FRAME_BYTES_MAX = 10 * 1024 * 1024
 """A line of this length or more closes the connection; none is written (04 1.3, D8)."""
+DECODED_BYTES_MAX = 512 * 1024
+"""JSON of one value that is looked into, besides texts: nobody else is served meanwhile."""
+DECODED_MEMBERS_MAX = 4096
+"""Members of an object in a longer value; one with more is not looked into."""
+DECODED_DEPTH_MAX = 4
+"""Objects within each other in a longer value that are looked into."""
+ERROR_TEXT_MAX = 16 * 1024
+"""Characters of an agent's error that are read."""
 INBOUND_REQUESTS_MAX = 64
 """Requests of the agent that run at the same time (D11)."""
 DEFERRED_RESULTS_MAX = 128
