@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from greenroom.actors.core.redaction import SEARCHED_MAX, Redactor, redact_events
-from greenroom.actors.model.secret_text import MARK
 from greenroom.actors.errors import RequestError
 from greenroom.actors.model.event import AgentEvent, RawJSON
+from greenroom.actors.model.secret_text import MARK
 from greenroom.storage.format.row_encoder import RowEncoder
 from greenroom.transport.acp.jsonrpc import decode_value, error_text
 from greenroom.transport.acp.options import (
