@@ -37,7 +37,7 @@ def restart_agent(plan: StartPlan, live: LiveSession) -> None:
         live.tell(AgentStartFailed(0, failure))
         return
     if live.state.finalizing:
-        live.ports.driver.stop(CallContext.after(2 * LIFECYCLE_TIMEOUT), process)
+        _stop_unwanted(live, process)
         return
     live.ports.process = process
     live.tell(started(process, 0, bool(meta.acp_session_id)))
@@ -60,3 +60,11 @@ def _start_or_open_afresh(live: LiveSession, plan: StartPlan) -> AgentProcess:
     )
     afresh = replace(plan, meta=replace(plan.meta, acp_session_id=""))
     return launch_agent(context, live, afresh)
+
+
+def _stop_unwanted(live: LiveSession, process: AgentProcess) -> None:
+    """The session ended while its agent was started: nobody else knows of the process."""
+    try:
+        live.ports.driver.stop(CallContext.after(2 * LIFECYCLE_TIMEOUT), process)
+    except Exception:
+        live.ports.logger.exception('session "%s": its agent did not stop', live.id)

@@ -234,11 +234,7 @@ ROWS = {
         stop_again,
     ),
     "01-21 process exit immediately after start": (
-        lambda: (
-            World()
-            .on("A", inputs.AgentStarted(1, "acp-1", Caps(), 7, NOW, False), inputs.Activated())
-            .on("B", after_start(crash))
-        ),
+        lambda: World().on("A", activated(1), may_crash, inputs.Activated()),
         exit_after_start,
     ),
     "01-9.6 stop vs. restart": (
@@ -314,16 +310,13 @@ def failing_stop():
     return world
 
 
-def after_start(happening):
+def activated(ask):
+    return inputs.AgentStarted(ask, "acp-1", Caps(), 7, NOW, False)
+
+
+def may_crash(world):
     """The process can only end once it was started."""
-
-    def later(world):
-        if world.state.meta.state is State.STARTING:
-            world.on("B", later)
-        else:
-            happening(world)
-
-    return later
+    world.on("B", crash)
 
 
 def explore(row, **limits):

@@ -9,6 +9,7 @@ no-crash            no actor ended by an error, no call raised what it does not 
 no-hung-turn        at rest no session has a turn; each turn of an active one has its end
 markers             what a caller was told of the queue is in the history, once
 stored              the stored rows are the published ones, byte for byte
+no-orphan           no agent process outlives the runtime
 stopped             a finalized incarnation left one ``session_stopped`` row, one notice and a
                     meta document in state ``stopped``
 ==================  ========================================================================
@@ -27,6 +28,7 @@ from ...model.event import EventType
 from ...model.session import State
 from ...session.live import LiveSession
 from ..conservation import assert_conserved
+from ..driver import ScriptedDriver
 from .checks import Checks, SessionBook, stored_rows
 from .client import Callers, Promise
 from .world import HOME, SimWorld
@@ -76,6 +78,13 @@ def _check_mailboxes(checks: Checks) -> None:
         assert_conserved()
     except AssertionError as error:
         checks.fail("conservation", str(error))
+
+
+def check_processes(checks: Checks, driver: ScriptedDriver) -> None:
+    """No agent outlives the runtime."""
+    left = [process.pid for process in driver.processes if not process.done.is_set()]
+    if left:
+        checks.fail("no-orphan", f"agents {left} outlive the runtime")
 
 
 def check_cells(checks: Checks, cells: Iterable[LiveSession]) -> None:

@@ -25,7 +25,7 @@ from .agent import SimDriver
 from .checks import Checks, ViolationError
 from .client import Callers
 from .faults import Fault, FaultDraw
-from .final_checks import check_cells, check_closed, check_rest
+from .final_checks import check_cells, check_closed, check_processes, check_rest
 from .narration import Narrator
 from .world import HOME, SimWorld
 
@@ -185,6 +185,8 @@ class Simulation:
         if not closed.done:
             self.checks.fail("every-answer", "the runtime does not close")
         check_cells(self.checks, life.lives)
+        if Fault.STOP_FAILS not in self.enabled:
+            check_processes(self.checks, life.driver)
         if not life.world.threads.idle:
             self.checks.fail("every-answer", "a thread of the store never ends")
         self.disk.fault = None
