@@ -20,6 +20,8 @@ from .format.records import encode_header
 from .format.segment_index import BLOCK_BYTES
 from .journal import read_exactly
 
+BEYOND = 1 << 63
+"""Behind every position."""
 OPEN_TRIES = 8
 """Seals that may come between finding a file and opening it; one is rare."""
 
@@ -147,6 +149,11 @@ class OpenedPart:
         self._shift = shift
         self.part = part
 
+    @property
+    def end(self) -> int:
+        """Position behind which another file begins; beyond all others while there is none."""
+        return BEYOND if self.part is None else self.part.end
+
     def holds(self, position: int) -> bool:
         """Whether a position lies in this file, or in the open one while none was sealed."""
         return self.part is None or position < self.part.end
@@ -190,8 +197,9 @@ class OpenedPart:
         view = memoryview(data)
         for block in range(first, last + 1):
             at = (block - first) * BLOCK_BYTES
-            if block >= len(part.blocks) or crc32c(view[at : at + BLOCK_BYTES]) != (
-                part.blocks[block]
+            if (
+                block >= len(part.blocks)
+                or crc32c(view[at : at + BLOCK_BYTES]) != (part.blocks[block])
             ):
                 raise self._damaged(block * BLOCK_BYTES)
             part.verified.add(block)

@@ -8,9 +8,9 @@ it, and it leaves memory only after a file has it.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 from ..actors.errors import StoreValidationError
@@ -25,6 +25,8 @@ from .format.segment_index import SegmentIndex
 
 READ_BYTES = 1024 * 1024
 """Bytes of the journal read at a time."""
+PAGE_ROWS = 256
+"""Rows whose lengths are added up at once."""
 BLOCK_ROWS = 1024
 """Rows looked at together when their times must be looked at."""
 
@@ -204,14 +206,7 @@ class EventRows:
         """
         first = max(sequence, 0) + 1
         last = self.committed if until is None else min(until, self.committed)
-        size = 0
-        stop = first
-        while stop <= last:
-            size += self._index.sizes[stop - 1]
-            if size > bytes_max and stop > first:
-                break
-            stop += 1
-        return list(self._rows(range(first, stop)))
+        return list(self._rows(range(first, self._page_end(first, last, bytes_max))))
 
     def query(self, query: EventQuery) -> list[SessionEvent]:
         """The events a query asks for, ascending (03 7); reads no other row but for ``since``."""
@@ -258,28 +253,44 @@ class EventRows:
                     if opened is not None:
                         opened.close()
                     opened = self.files.open(base)
+                first = sequences[at] - 1
                 stop = self._chunk_end(sequences, at, opened)
-                last = sequences[stop - 1] - 1
-                data = opened.read(base, offsets[last] + sizes[last] - base)
-                for sequence in sequences[at:stop]:
-                    start = offsets[sequence - 1] - base
-                    yield data[start : start + sizes[sequence - 1]]
-                at = stop
+                data = opened.read(base, offsets[stop - 1] + sizes[stop - 1] - base)
+                for offset, size in zip(offsets[first:stop], sizes[first:stop], strict=True):
+                    yield data[offset - base : offset - base + size]
+                at += stop - first
         finally:
             if opened is not None:
                 opened.close()
 
+    def _page_end(self, first: int, last: int, bytes_max: int) -> int:
+        """Behind the last row from ``first`` on that fits with those before it; at least one."""
+        sizes = self._index.sizes
+        stop, left = first, bytes_max
+        while stop <= last:
+            block = sizes[stop - 1 : min(stop - 1 + PAGE_ROWS, last)]
+            taken = sum(block)
+            if taken > left:
+                stop += bisect_right(list(accumulate(block)), left)
+                break
+            left -= taken
+            stop += len(block)
+        return max(stop, min(first + 1, last + 1))
+
     def _chunk_end(self, sequences: Sequence[int], at: int, opened: OpenedPart) -> int:
-        """Behind the last row to read together with ``at``: neighbours within ``READ_BYTES``."""
+        """The last of the rows to read together with ``at``: neighbours within ``READ_BYTES``."""
         offsets, sizes = self._index.offsets, self._index.sizes
-        limit = offsets[sequences[at] - 1] + READ_BYTES
-        stop = at + 1
-        while stop < len(sequences):
-            sequence = sequences[stop]
-            if sequence != sequences[stop - 1] + 1 or sequence in self._recent:
-                break
-            offset = offsets[sequence - 1]
-            if offset + sizes[sequence - 1] > limit or not opened.holds(offset):
-                break
-            stop += 1
+        first = sequences[at]
+        # Ascending: as long as they are neighbours, each is as far from the first as its place.
+        gap = bisect_right(
+            range(at, len(sequences)), first - at, key=lambda place: sequences[place] - place
+        )
+        last = first + gap - 1
+        oldest = self._oldest
+        if self._recent and first < oldest:
+            last = min(last, oldest - 1)
+        limit = offsets[first - 1] + READ_BYTES
+        stop = bisect_left(offsets, min(limit, opened.end), first, last)
+        if stop > first and offsets[stop - 1] + sizes[stop - 1] > limit:
+            stop -= 1
         return stop

@@ -327,6 +327,7 @@ def test_publishing_against_a_bare_socket(directory: Path, subscribers: int) -> 
         while publisher.metrics().subscribers + publisher.metrics().subscriptions < subscribers:
             publisher.beat()
             settle()
+
         def bare(rows: list[bytes]) -> None:
             for row in rows:
                 raw.send(topic + row, zmq.NOBLOCK)

@@ -48,9 +48,7 @@ def test_s10_an_append_while_a_database_is_rewritten(tmp_path: Path, sync: str) 
         while not ended or len(costs[False]) < len(costs[True]):
             at += 1
             before = journal.is_compacting
-            cost = timed(
-                lambda db=db, at=at: db.update({"number": at}, doc_ids=[at % ROWS + 1])
-            )
+            cost = timed(lambda db=db, at=at: db.update({"number": at}, doc_ids=[at % ROWS + 1]))
             costs[before or journal.is_compacting].append(cost)
             ended += before and not journal.is_compacting
         db.close()

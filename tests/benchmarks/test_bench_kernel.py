@@ -265,8 +265,10 @@ def race(title, cases):
     }
     print(f"\n{title}")
     for name in cases:
-        print(f"    {name:<22}{statistics.median(rates[name]):>14,.0f}/s   ours is x"
-              f"{ratios[name]:.2f}")
+        print(
+            f"    {name:<22}{statistics.median(rates[name]):>14,.0f}/s   ours is x"
+            f"{ratios[name]:.2f}"
+        )
     return ratios
 
 
@@ -279,12 +281,15 @@ def undisturbed():
 
 @pytest.mark.bench
 def test_f1_tell_into_one_actor():
-    ratios = race("F1 tell into one actor (bars 0.45 of bare gevent, 7 times Pykka's threads)", {
-        "greenroom": tell_green,
-        "bare gevent": tell_bare,
-        "asyncio.Queue": tell_asyncio,
-        "Pykka ThreadingActor": tell_threaded,
-    })
+    ratios = race(
+        "F1 tell into one actor (bars 0.45 of bare gevent, 7 times Pykka's threads)",
+        {
+            "greenroom": tell_green,
+            "bare gevent": tell_bare,
+            "asyncio.Queue": tell_asyncio,
+            "Pykka ThreadingActor": tell_threaded,
+        },
+    )
     assert ratios["bare gevent"] >= 0.45
     assert ratios["Pykka ThreadingActor"] >= 7
 
@@ -348,12 +353,15 @@ def test_f2_ask_beside_ray(taker_of_ray):
 
 @pytest.mark.bench
 def test_f2_ask_round_trip():
-    ratios = race("F2 ask round trip (bar 1.1 of bare gevent)", {
-        "greenroom": ask_green,
-        "bare gevent": ask_bare,
-        "asyncio.Queue + Future": ask_asyncio,
-        "Pykka ThreadingActor": ask_threaded,
-    })
+    ratios = race(
+        "F2 ask round trip (bar 1.1 of bare gevent)",
+        {
+            "greenroom": ask_green,
+            "bare gevent": ask_bare,
+            "asyncio.Queue + Future": ask_asyncio,
+            "Pykka ThreadingActor": ask_threaded,
+        },
+    )
     assert ratios["bare gevent"] >= 1.1
 
 
@@ -394,7 +402,10 @@ print((resident() - before) / COUNT)
 def test_f4_memory_of_an_idle_actor():
     ran = subprocess.run(
         [sys.executable, "-c", IDLE_MEMORY.replace("COUNT", str(IDLE))],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     per_actor = float(ran.stdout)
     print(f"\nF4 memory of an idle actor: {per_actor:,.0f} bytes (bar 1,600)")

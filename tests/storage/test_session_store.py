@@ -20,7 +20,7 @@ from greenroom.actors.errors import (
 )
 from greenroom.actors.model.event import NO_TIME, AgentEvent
 from greenroom.actors.model.query import EventQuery
-from greenroom.storage import event_rows, materialiser
+from greenroom.storage import event_rows, materialiser, segmented_journal
 from greenroom.storage.event_files import EventFiles
 from greenroom.storage.files import OsFileSystem
 from greenroom.storage.format.operations import AppendRow, encode_payload
@@ -564,3 +564,35 @@ def test_appends_cost_the_same_in_a_history_of_any_length(
     (short,), (long,) = costs
     assert short[0] == long[0] == "append"
     assert abs(short[1] - long[1]) < 10
+
+
+@pytest.mark.parametrize("bytes_max", [0, 1, 100, 1000, 5000, 1 << 20])
+def test_7_a_page_holds_as_many_rows_as_fit_wherever_they_lie(
+    session: Session, monkeypatch: pytest.MonkeyPatch, bytes_max: int
+) -> None:
+    """In sealed parts, in the open file, and in memory; read in small pieces and in one."""
+    monkeypatch.setattr(segmented_journal, "SEAL_BYTES", 1500)
+    monkeypatch.setattr(event_rows, "PAGE_ROWS", 4)
+    monkeypatch.setattr(materialiser, "JOURNAL_BATCH_BYTES", 2500)
+    session.close()
+    session.open()
+    for number in range(60):
+        text = "x" * (number * 37 % 300)
+        session.submit(session.event(number, text=text), session.event(number))
+        session.settle(number + 1)
+    rows = session.store._rows
+    session.hub.run_until(lambda: rows.files.sealed and rows.recent < 120)
+    assert rows.recent > 0
+    every = session.store.rows_after(0, bytes_max=1 << 30)
+    assert [decode_row(row).sequence for row in every] == [*range(1, 121)]
+    for read_bytes in (200, 1 << 20):
+        monkeypatch.setattr(event_rows, "READ_BYTES", read_bytes)
+        for after in range(121):
+            wanted: list[bytes] = []
+            for row in every[after:]:
+                if wanted and sum(map(len, wanted)) + len(row) > bytes_max:
+                    break
+                wanted.append(row)
+            assert session.store.rows_after(after, bytes_max=bytes_max) == wanted
+            until = session.store.rows_after(after, bytes_max=bytes_max, until=after + 2)
+            assert until == wanted[:2]
