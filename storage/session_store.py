@@ -30,7 +30,6 @@ from .format.operations import (
     Activate,
     DocID,
     Operation,
-    append_item,
     encode_operation,
     encode_payload,
     join_payload,
@@ -259,12 +258,12 @@ class SessionStore:
         return StoredRows(self._epoch, last, ids, rows, events), keys
 
     def _events_payload(self, rows: Sequence[bytes]) -> bytes | None:
-        items = [append_item(row) for row in rows]
+        items = []
         if not self._activation_sent:
-            items.insert(0, encode_operation(Activate(self._epoch, time_text(self._now()))))
-        if not items:
+            items.append(encode_operation(Activate(self._epoch, time_text(self._now()))))
+        if not items and not rows:
             return None
-        return join_payload(self._epoch, self._events_number + 1, items)
+        return join_payload(self._epoch, self._events_number + 1, items, rows)
 
     def _queue(self, entry: _InFlight, parts: Sequence[Part], durable: bool, first: bool) -> None:
         self._in_flight.append(entry)

@@ -22,7 +22,7 @@ from greenroom.actors.model.event import AgentEvent
 from greenroom.actors.model.query import EventQuery
 from greenroom.storage import JournalDB
 from greenroom.storage.files import OsFileSystem
-from greenroom.storage.format.operations import append_item, join_payload
+from greenroom.storage.format.operations import join_payload
 from greenroom.storage.format.row_encoder import RowEncoder
 from greenroom.storage.home import HomeStore
 from greenroom.storage.journal import Journal, open_journal
@@ -174,7 +174,7 @@ def _append_raw(handle: int, payload: bytes) -> None:
 
 
 def _append_framed(journal: Journal, record: Iterator[int], data: list[bytes]) -> None:
-    journal.append([join_payload(1, next(record), [append_item(row) for row in data])])
+    journal.append([join_payload(1, next(record), (), data)])
     journal.sync()
 
 

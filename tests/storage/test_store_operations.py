@@ -21,7 +21,9 @@ from greenroom.storage.format.operations import (
     decode_document,
     decode_payload,
     encode_document,
+    encode_operation,
     encode_payload,
+    join_payload,
     placed,
     row_places,
 )
@@ -45,6 +47,15 @@ rows = st.binary(min_size=1, max_size=9).map(AppendRow)
 @given(st.integers(0, 2**40), st.integers(1, 2**40), st.lists(operations | rows))
 def test_a_payload_comes_back(epoch: int, number: int, found: list[Operation]) -> None:
     assert decode_payload(encode_payload(epoch, number, found)) == (epoch, number, found)
+
+
+@given(st.lists(operations), st.lists(st.binary(max_size=1100)))
+def test_rows_are_joined_as_the_operations_that_append_them(
+    found: list[Operation], data: list[bytes]
+) -> None:
+    items = [encode_operation(operation) for operation in found]
+    joined = join_payload(3, 7, items, data)
+    assert joined == encode_payload(3, 7, [*found, *map(AppendRow, data)])
 
 
 @given(st.lists(operations | rows))
