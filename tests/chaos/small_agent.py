@@ -9,15 +9,19 @@ directory, which they make: started again, they are well.
 
 import json
 import os
+import select
 import signal
 import sys
-import time
 
 UPDATE = {
     "sessionUpdate": "agent_message_chunk",
     "content": {"type": "text", "text": "word "},
     "messageId": "m-1",
 }
+
+
+def pause(seconds):
+    select.select([], [], [], seconds)
 
 
 def send(**message):
@@ -37,10 +41,10 @@ def misbehave(mood, session_id):
         case "endless":
             while True:
                 update(session_id)
-                time.sleep(0.001)
+                pause(0.001)
         case _:
             while True:
-                time.sleep(60)
+                pause(60)
 
 
 def play(mood, message):
@@ -49,7 +53,7 @@ def play(mood, message):
     if mood == "busy":
         for _ in range(int(text.split()[0]) * 5):
             update(session_id)
-            time.sleep(0.2)
+            pause(0.2)
     elif mood != "well" and not os.path.exists(sys.argv[2]):
         open(sys.argv[2], "w").close()
         misbehave(mood, session_id)

@@ -1,4 +1,4 @@
-"""DESIGN S7: kill -9 of a runtime with busy sessions; what anybody was told is there, and goes on."""
+"""DESIGN S7: kill -9 of a runtime with busy sessions; what anybody was told is there, goes on."""
 
 from __future__ import annotations
 

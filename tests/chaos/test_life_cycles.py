@@ -34,7 +34,7 @@ def leftovers(home, processes_of, mark):
     """What a process holds: greenlets, descriptors, children, temporary files."""
     gc.collect()
     greenlets = sum(isinstance(o, Greenlet) and not o.dead for o in gc.get_objects())
-    temporary = [path for path in Path(home).rglob(".greenroom-atomic-*")]
+    temporary = list(Path(home).rglob(".greenroom-atomic-*"))
     return greenlets, len(os.listdir("/proc/self/fd")), len(processes_of(mark)), len(temporary)
 
 
