@@ -86,8 +86,8 @@ HOOK_POINTS: dict[HookEvent, HookPoint] = {
     HookEvent.EVENT_PRE_RECORD: HookPoint("events", _OBSERVE, waits=False),
     HookEvent.EVENT_POST_RECORD: HookPoint("events", _OBSERVE, waits=False),
     HookEvent.TOOL_PRE_CALL: HookPoint("tools", _GATE),
-    HookEvent.TOOL_POST_CALL: HookPoint("tools", _OBSERVE),
-    HookEvent.TOOL_POST_ERROR: HookPoint("tools", _OBSERVE),
+    HookEvent.TOOL_POST_CALL: HookPoint("tools", _OBSERVE, waits=False),
+    HookEvent.TOOL_POST_ERROR: HookPoint("tools", _OBSERVE, waits=False),
 }
 """Every event once; nothing is dispatched that does not stand here."""
 
@@ -232,9 +232,7 @@ class PromptHooks(Protocol):
     """What goes to the agent."""
 
     def dispatch_input_pre_submit(self, payload: InputPayload) -> InputPayload | None: ...
-    def dispatch_prompt_post_assemble(
-        self, payload: AssemblyPayload
-    ) -> AssemblyPayload | None: ...
+    def dispatch_prompt_post_assemble(self, payload: AssemblyPayload) -> AssemblyPayload | None: ...
 
 
 class AgentHooks(Protocol):
@@ -289,7 +287,5 @@ class HookSet:
     def listened(self) -> frozenset[HookEvent]:
         """The events somebody hears of."""
         return frozenset(
-            event
-            for event, point in HOOK_POINTS.items()
-            if getattr(self, point.group) is not None
+            event for event, point in HOOK_POINTS.items() if getattr(self, point.group) is not None
         )

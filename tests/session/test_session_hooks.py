@@ -11,10 +11,14 @@ from greenroom.actors import (
     HookDeniedError,
     HookFailedError,
     HookSet,
+    PermissionDeniedError,
     SessionError,
     State,
     error_is,
 )
+from greenroom.actors.testing.driver import ScriptedDriver
+from greenroom.transport.agent.context import CallContext
+from greenroom.transport.agent.deciders import ToolRequest
 
 GROUPS = ("session", "prompt", "agent", "conversation", "events")
 
@@ -419,3 +423,50 @@ def test_3_a_prompt_whose_caller_gives_up_waiting_is_taken_back(play):
     until(lambda: not session.is_prompting)
     assert session.prompt("y").result(timeout=10).type == "done"
     assert manager.events(session.id)[0].event.text == "y"
+
+
+class TestGateway:
+    """spec 02 14.4, 06 1.6: what the driver asks before it serves a tool call."""
+
+    @staticmethod
+    def gateway(play, recorder):
+        options = []
+
+        class Looking(ScriptedDriver):
+            def start(self, ctx, opts):
+                options.append(opts)
+                return super().start(ctx, opts)
+
+        _, session, _ = play(None, driver=Looking(lambda turn: None), hooks=recorder.hooks("tools"))
+        return options[0].gateway, session
+
+    def test_it_is_there_only_for_a_host_that_listens(self, play):
+        gateway, _ = self.gateway(play, Recorder())
+        assert gateway is not None
+        options = []
+        driver = ScriptedDriver(lambda turn: None)
+        driver.on_start = options.append
+        play(None, driver=driver)
+        assert options[0].gateway is None
+
+    def test_it_may_change_the_input(self, play):
+        recorder = Recorder()
+        recorder.answers["tool.pre_call"] = changed(tool_input={"path": "b"})
+        gateway, session = self.gateway(play, recorder)
+        served = session._manager._hub.call(
+            gateway.intercept, CallContext(), ToolRequest("Read", True, {"path": "a"}, "turn-1")
+        )
+        assert served == ToolRequest("Read", True, {"path": "b"}, "turn-1")
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [(changed(deny=True), PermissionDeniedError), (raises, HookFailedError)],
+    )
+    def test_it_may_refuse(self, play, answer, error):
+        recorder = Recorder()
+        recorder.answers["tool.pre_call"] = answer
+        gateway, session = self.gateway(play, recorder)
+        with pytest.raises(error):
+            session._manager._hub.call(
+                gateway.intercept, CallContext(), ToolRequest("Bash", False, {}, "")
+            )
