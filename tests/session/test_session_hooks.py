@@ -460,7 +460,7 @@ class TestGateway:
 
     @pytest.mark.parametrize(
         ("answer", "error"),
-        [(changed(deny=True), PermissionDeniedError), (raises, HookFailedError)],
+        [(changed(deny=True), PermissionDeniedError), (raises, PermissionDeniedError)],
     )
     def test_it_may_refuse(self, play, answer, error):
         recorder = Recorder()
