@@ -138,12 +138,31 @@ class QueryVerbs(VerbGroup):
         document: dict[str, Any] = msgspec.json.decode(data)
         return document
 
-    def history(self, session_id: str, *, limit: int = 0) -> tuple[TurnHistory, ...]:
+    def history(
+        self,
+        session_id: str,
+        *,
+        type: str = "",
+        agent_name: str = "",
+        turn_id: str = "",
+        since: datetime | None = None,
+        limit: int = 0,
+        after_sequence: int = 0,
+        order: str = "tail",
+    ) -> tuple[TurnHistory, ...]:
         """Stored events grouped by turn, in order of each turn's first row (03 7).
 
-        :raises SessionNotFoundError: no such session.
+        Parameters and errors as :meth:`events`; they choose rows before these are grouped.
         """
-        query = EventQuery(limit=limit)
+        query = EventQuery(
+            type=type,
+            agent_name=agent_name,
+            turn_id=turn_id,
+            since=since,
+            limit=limit,
+            after_sequence=after_sequence,
+            order=order,
+        )
         return tuple(self._read(session_id, "history", lambda store: store.history(query)))
 
     def transcript(self, session_id: str) -> tuple[UIMessage, ...]:

@@ -96,14 +96,14 @@ def data(kind: str, **members: Any) -> dict[str, Any]:
 # -- messages of one text ---------------------------------------------------------------------
 
 
-def test_empty_input_is_an_empty_list() -> None:
+def test_8_3_empty_input_is_an_empty_list() -> None:
     assert to_ui_messages([]) == []
 
 
 @pytest.mark.parametrize(
     ("kind", "role"), [("user_message", "user"), ("synthetic_reentry", "system")]
 )
-def test_input_is_a_message_of_its_own(log: Log, kind: str, role: str) -> None:
+def test_8_3_input_is_a_message_of_its_own(log: Log, kind: str, role: str) -> None:
     log.add(kind, text=" hello\n")
     log.add(kind, text="  \n")
     assert log.fold() == [
@@ -118,7 +118,7 @@ def test_input_is_a_message_of_its_own(log: Log, kind: str, role: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "fallback"), [("user_message", "user"), ("synthetic_reentry", "system")]
 )
-def test_input_without_an_id_falls_back(kind: str, fallback: str) -> None:
+def test_8_3_input_without_an_id_falls_back(kind: str, fallback: str) -> None:
     def row(turn: str) -> SessionEvent:
         event = AgentEvent(type=kind, text="x")
         return SessionEvent(
@@ -137,7 +137,7 @@ def test_input_without_an_id_falls_back(kind: str, fallback: str) -> None:
     assert [message.id for message in to_ui_messages([row("T"), row("")])] == ["T", fallback]
 
 
-def test_a_marker_is_a_system_message(log: Log) -> None:
+def test_8_3_a_marker_is_a_system_message(log: Log) -> None:
     raw = {"kind": "transcript_marker.prompt_cancel", "summary": "Canceled."}
     log.add("agent_message", text="a")
     log.add("transcript_marker.created", raw=raw, title=raw["kind"], text="Canceled.")
@@ -163,7 +163,7 @@ def test_a_marker_is_a_system_message(log: Log) -> None:
         None,
     ],
 )
-def test_an_invalid_marker_is_an_ordinary_event(log: Log, raw: Any) -> None:
+def test_8_3_an_invalid_marker_is_an_ordinary_event(log: Log, raw: Any) -> None:
     log.add("transcript_marker.created", raw=raw, text="x")
     part = parts(log)[0]
     assert part["type"] == "data-greenroom-event"
@@ -171,7 +171,7 @@ def test_an_invalid_marker_is_an_ordinary_event(log: Log, raw: Any) -> None:
     assert part["data"]["text"] == "x"
 
 
-def test_a_marker_needs_a_marker_type(log: Log) -> None:
+def test_8_3_a_marker_needs_a_marker_type(log: Log) -> None:
     log.add("plan", raw={"kind": "transcript_marker.prompt_cancel", "summary": "x"})
     assert parts(log)[0]["type"] == "data-greenroom-event"
 
@@ -179,15 +179,13 @@ def test_a_marker_needs_a_marker_type(log: Log) -> None:
 # -- text and reasoning -----------------------------------------------------------------------
 
 
-def test_chunks_of_one_kind_are_one_part(log: Log) -> None:
+def test_8_3_chunks_of_one_kind_are_one_part(log: Log) -> None:
     for chunk in ("a", " ", "b\n"):
         log.add("agent_message", text=chunk)
-    assert parts(log) == [
-        {"type": "text", "id": "T-text-1", "text": "a b\n", "state": "streaming"}
-    ]
+    assert parts(log) == [{"type": "text", "id": "T-text-1", "text": "a b\n", "state": "streaming"}]
 
 
-def test_blank_text_is_ignored_unless_its_kind_is_active(log: Log) -> None:
+def test_8_3_blank_text_is_ignored_unless_its_kind_is_active(log: Log) -> None:
     log.add("agent_message", text="  ")
     log.add("thought", text="t")
     log.add("agent_message", text="\n")
@@ -197,7 +195,7 @@ def test_blank_text_is_ignored_unless_its_kind_is_active(log: Log) -> None:
     ]
 
 
-def test_kinds_are_counted_apart_and_closed_by_each_other(log: Log) -> None:
+def test_8_3_kinds_are_counted_apart_and_closed_by_each_other(log: Log) -> None:
     for kind, text in (("thought", "1"), ("agent_message", "2"), ("thought", "3")):
         log.add(kind, text=text)
     assert [(part["id"], part["state"]) for part in parts(log)] == [
@@ -208,7 +206,7 @@ def test_kinds_are_counted_apart_and_closed_by_each_other(log: Log) -> None:
 
 
 @pytest.mark.parametrize("kind", ["plan", "usage", "tool_result", "permission"])
-def test_any_other_row_closes_the_text(log: Log, kind: str) -> None:
+def test_8_3_any_other_row_closes_the_text(log: Log, kind: str) -> None:
     log.add("agent_message", text="a")
     log.add(kind)
     log.add("agent_message", text="b")
@@ -219,24 +217,24 @@ def test_any_other_row_closes_the_text(log: Log, kind: str) -> None:
     ]
 
 
-def test_done_closes_the_text_and_shows_nothing(log: Log) -> None:
+def test_8_3_done_closes_the_text_and_shows_nothing(log: Log) -> None:
     log.add("agent_message", text="a")
     log.add("done", stop_reason="end_turn")
     assert parts(log) == [{"type": "text", "id": "T-text-1", "text": "a", "state": "done"}]
 
 
-def test_text_after_done_is_done_too(log: Log) -> None:
+def test_8_3_text_after_done_is_done_too(log: Log) -> None:
     log.add("done")
     log.add("agent_message", text="late")
     assert parts(log)[0]["state"] == "done"
 
 
-def test_a_turn_of_only_done_shows_nothing(log: Log) -> None:
+def test_8_3_a_turn_of_only_done_shows_nothing(log: Log) -> None:
     log.add("done")
     assert to_ui_messages(log.rows) == []
 
 
-def test_text_that_looks_like_json_stays_text(log: Log) -> None:
+def test_8_3_text_that_looks_like_json_stays_text(log: Log) -> None:
     log.add("agent_message", text='{"a": 1}')
     log.add("agent_message", text="{")
     assert parts(log)[0]["text"] == '{"a": 1}{'
@@ -245,7 +243,7 @@ def test_text_that_looks_like_json_stays_text(log: Log) -> None:
 # -- messages and their ids -------------------------------------------------------------------
 
 
-def test_a_turn_continues_after_input_as_a_new_message(log: Log) -> None:
+def test_8_3_a_turn_continues_after_input_as_a_new_message(log: Log) -> None:
     log.add("agent_message", text="a")
     log.add("user_message", text="steer")
     log.add("agent_message", text="b")
@@ -257,7 +255,7 @@ def test_a_turn_continues_after_input_as_a_new_message(log: Log) -> None:
     assert messages[2]["parts"][0]["id"] == "T-2-text-1"
 
 
-def test_another_turn_completes_the_one_before(log: Log) -> None:
+def test_8_3_another_turn_completes_the_one_before(log: Log) -> None:
     log.add("agent_message", turn="A", text="a")
     log.add("agent_message", turn="B", text="b")
     assert [(message["id"], message["parts"][0]["state"]) for message in log.fold()] == [
@@ -266,7 +264,7 @@ def test_another_turn_completes_the_one_before(log: Log) -> None:
     ]
 
 
-def test_an_error_is_its_own_message_and_the_turn_is_reopened(log: Log) -> None:
+def test_8_3_an_error_is_its_own_message_and_the_turn_is_reopened(log: Log) -> None:
     failure = SessionFailure(FailureKind.PROMPT, "bad")
     log.add("agent_message", text="a")
     log.add("error", error="bad", failure=failure)
@@ -277,7 +275,7 @@ def test_an_error_is_its_own_message_and_the_turn_is_reopened(log: Log) -> None:
     assert error["parts"] == [shown]
 
 
-def test_errors_without_an_id_do_not_join_the_turn() -> None:
+def test_8_3_errors_without_an_id_do_not_join_the_turn() -> None:
     def row(sequence: int, kind: str, turn: str) -> SessionEvent:
         return SessionEvent(
             id="",
@@ -303,21 +301,21 @@ def test_errors_without_an_id_do_not_join_the_turn() -> None:
     ]
 
 
-def test_ids_never_collide(log: Log) -> None:
+def test_8_3_ids_never_collide(log: Log) -> None:
     log.add("agent_message", turn="ev-2", text="a")
     log.add("user_message", text="u")
     log.add("agent_message", turn="ev-2", text="b")
     assert [message["id"] for message in log.fold()] == ["ev-2", "ev-2-2", "ev-2-3"]
 
 
-def test_a_message_that_was_dropped_leaves_its_id(log: Log) -> None:
+def test_8_3_a_message_that_was_dropped_leaves_its_id(log: Log) -> None:
     log.add("done")
     log.add("user_message", text="u")
     log.add("agent_message", text="a")
     assert [message["id"] for message in log.fold()] == ["ev-2", "T"]
 
 
-def test_rows_are_sorted_first(log: Log) -> None:
+def test_8_3_rows_are_sorted_first(log: Log) -> None:
     for text in "abc":
         log.add("agent_message", text=text)
     log.rows.reverse()
@@ -331,7 +329,7 @@ def tool(log: Log, kind: str = "tool_call", call: str = "c1", **raw: Any) -> Ses
     return log.add(kind, tool_call_id=call, title=raw.get("title", ""), raw=raw)
 
 
-def test_a_tool_call_with_input_is_available(log: Log) -> None:
+def test_8_3_a_tool_call_with_input_is_available(log: Log) -> None:
     tool(log, title="Read", rawInput={"path": "/x"})
     assert parts(log) == [
         {
@@ -347,7 +345,7 @@ def test_a_tool_call_with_input_is_available(log: Log) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", [], {}])
-def test_an_input_that_is_not_ready_is_streaming(log: Log, value: Any) -> None:
+def test_8_3_an_input_that_is_not_ready_is_streaming(log: Log, value: Any) -> None:
     tool(log, title="Read", rawInput=value)
     part = parts(log)[0]
     assert part["state"] == "input-streaming"
@@ -355,14 +353,14 @@ def test_an_input_that_is_not_ready_is_streaming(log: Log, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1.5, False, True, "x", [1], {"a": None}])
-def test_an_input_that_is_ready(log: Log, value: Any) -> None:
+def test_8_3_an_input_that_is_ready(log: Log, value: Any) -> None:
     tool(log, title="Read", rawInput=value)
     part = parts(log)[0]
     assert part["state"] == "input-available"
     assert part["input"] == value
 
 
-def test_updates_of_a_call_are_one_part_and_an_event_each(log: Log) -> None:
+def test_8_3_updates_of_a_call_are_one_part_and_an_event_each(log: Log) -> None:
     tool(log, title="Read")
     tool(log, rawInput={"a": 1})
     tool(log)
@@ -371,7 +369,7 @@ def test_updates_of_a_call_are_one_part_and_an_event_each(log: Log) -> None:
     assert (found[0]["state"], found[0]["input"]) == ("input-available", {"a": 1})
 
 
-def test_a_later_row_names_a_dynamic_tool(log: Log) -> None:
+def test_8_3_a_later_row_names_a_dynamic_tool(log: Log) -> None:
     tool(log)
     assert parts(log)[0] == {
         "type": "dynamic-tool",
@@ -384,7 +382,7 @@ def test_a_later_row_names_a_dynamic_tool(log: Log) -> None:
     assert (part["type"], part["toolName"], part["title"]) == ("tool-Grep", "Grep", "Grep")
 
 
-def test_the_title_is_the_first_one(log: Log) -> None:
+def test_8_3_the_title_is_the_first_one(log: Log) -> None:
     named = {"claude": {"toolName": "Bash"}}
     log.add("tool_call", tool_call_id="c1", title="List files", raw={"_meta": named})
     log.add("tool_call", tool_call_id="c1", title="Another", raw={"_meta": named})
@@ -392,19 +390,19 @@ def test_the_title_is_the_first_one(log: Log) -> None:
     assert (part["type"], part["title"]) == ("tool-Bash", "List files")
 
 
-def test_a_call_without_an_id_gets_one_of_its_row(log: Log) -> None:
+def test_8_3_a_call_without_an_id_gets_one_of_its_row(log: Log) -> None:
     log.add("tool_call", title="A")
     log.add("tool_call", title="B")
     keys = [part["toolCallId"] for part in parts(log) if part["type"].startswith("tool-")]
     assert keys == ["T:ev-1", "T:ev-2"]
 
 
-def test_a_call_without_id_and_turn_gets_the_id_of_its_row(log: Log) -> None:
+def test_8_3_a_call_without_id_and_turn_gets_the_id_of_its_row(log: Log) -> None:
     log.add("tool_call", turn="", title="A")
     assert parts(log)[0]["toolCallId"] == "ev-1"
 
 
-def test_a_result_completes_its_call(log: Log) -> None:
+def test_8_3_a_result_completes_its_call(log: Log) -> None:
     tool(log, title="Bash", rawInput={"command": "ls"})
     tool(log, "tool_result", status="completed", rawOutput={"stdout": "a"}, title="Bash")
     part = parts(log)[0]
@@ -420,7 +418,7 @@ def test_a_result_completes_its_call(log: Log) -> None:
     assert [part["type"] for part in parts(log)] == ["tool-Bash", "data-greenroom-event"]
 
 
-def test_a_result_in_a_reopened_turn_remembers_the_input(log: Log) -> None:
+def test_8_3_a_result_in_a_reopened_turn_remembers_the_input(log: Log) -> None:
     tool(log, title="Bash", rawInput={"command": "ls"})
     log.add("user_message", text="steer")
     tool(log, "tool_result", status="completed", title="Bash", rawInput={"command": "other"})
@@ -429,7 +427,7 @@ def test_a_result_in_a_reopened_turn_remembers_the_input(log: Log) -> None:
 
 
 @pytest.mark.parametrize(("given", "shown"), [({"a": 1}, {"a": 1}), ({}, {}), (None, {})])
-def test_a_result_without_a_call_takes_its_own_input_or_none(
+def test_8_3_a_result_without_a_call_takes_its_own_input_or_none(
     log: Log, given: Any, shown: Any
 ) -> None:
     tool(log, "tool_result", status="completed", title="X", rawInput=given)
@@ -450,7 +448,7 @@ def test_a_result_without_a_call_takes_its_own_input_or_none(
         ({}, {}, ""),
     ],
 )
-def test_a_failed_result_says_why(
+def test_8_3_a_failed_result_says_why(
     log: Log, fields: dict[str, Any], raw: dict[str, Any], text: str
 ) -> None:
     log.add("tool_result", tool_call_id="c1", raw={"status": "failed", **raw}, **fields)
@@ -459,20 +457,20 @@ def test_a_failed_result_says_why(
     assert part.get("errorText", "") == text
 
 
-def test_an_error_alone_makes_a_result_failed(log: Log) -> None:
+def test_8_3_an_error_alone_makes_a_result_failed(log: Log) -> None:
     log.add("tool_result", tool_call_id="c1", error="boom")
     part = parts(log)[0]
     assert (part["state"], part["errorText"]) == ("output-error", "boom")
     assert part["output"]["error"] == "boom"
 
 
-def test_the_payload_of_a_failed_result_is_told_the_error(log: Log) -> None:
+def test_8_2_the_payload_of_a_failed_result_is_told_the_error(log: Log) -> None:
     raw = {"status": "failed", "rawOutput": {"error": "deep"}}
     log.add("tool_result", tool_call_id="c1", raw=raw)
     assert parts(log)[0]["output"]["error"] == "deep"
 
 
-def test_a_late_call_never_leaves_an_output_state(log: Log) -> None:
+def test_8_3_a_late_call_never_leaves_an_output_state(log: Log) -> None:
     tool(log, title="Bash")
     tool(log, "tool_result", status="completed", title="Bash")
     tool(log, title="Bash", rawInput={"a": 1})
@@ -481,7 +479,7 @@ def test_a_late_call_never_leaves_an_output_state(log: Log) -> None:
     assert (part["state"], part["input"]) == ("output-available", {"a": 1})
 
 
-def test_a_tool_left_open_keeps_its_state_when_the_turn_ends(log: Log) -> None:
+def test_8_3_a_tool_left_open_keeps_its_state_when_the_turn_ends(log: Log) -> None:
     tool(log, title="Bash")
     log.add("done")
     log.add("user_message", text="next")
@@ -505,12 +503,12 @@ def test_a_tool_left_open_keeps_its_state_when_the_turn_ends(log: Log) -> None:
         "novel_type",
     ],
 )
-def test_everything_else_is_an_event_part(log: Log, kind: str) -> None:
+def test_8_3_everything_else_is_an_event_part(log: Log, kind: str) -> None:
     log.add(kind, text="t", stop_reason="r")
     assert parts(log) == [data(kind, text="t", stop_reason="r")]
 
 
-def test_the_payload_shows_what_is_not_empty_and_no_correlation(log: Log) -> None:
+def test_8_1_the_payload_shows_what_is_not_empty_and_no_correlation(log: Log) -> None:
     usage = TokenUsage(input_tokens=3)
     runtime = {"turn_id": "T", "idle_seconds": 0}
     log.add(
@@ -538,18 +536,18 @@ def test_the_payload_shows_what_is_not_empty_and_no_correlation(log: Log) -> Non
     ]
 
 
-def test_a_plan_keeps_its_entries(log: Log) -> None:
+def test_8_3_a_plan_keeps_its_entries(log: Log) -> None:
     log.add("plan", raw={"entries": [{"content": "x"}]})
     assert parts(log)[0]["data"]["raw"] == {"entries": [{"content": "x"}]}
 
 
-def test_what_the_event_lacks_comes_from_the_row(log: Log) -> None:
+def test_8_2_what_the_event_lacks_comes_from_the_row(log: Log) -> None:
     event = AgentEvent(type="plan", timestamp=NO_TIME)
     log._append(encode_row(event=event, **log._facts("plan", "T")))
     assert parts(log) == [data("plan", session_id="sess")]
 
 
-def test_the_turn_of_the_row_counts_and_that_of_the_payload_is_shown(log: Log) -> None:
+def test_8_2_the_turn_of_the_row_counts_and_that_of_the_payload_is_shown(log: Log) -> None:
     event = AgentEvent(type="plan", turn_id="other", timestamp=NOW)
     log._append(encode_row(event=event, **log._facts("plan", "T")))
     (message,) = log.fold()
@@ -560,7 +558,7 @@ def test_the_turn_of_the_row_counts_and_that_of_the_payload_is_shown(log: Log) -
 # -- permissions ------------------------------------------------------------------------------
 
 
-def test_a_decided_permission_replaces_the_pending_one_in_place(log: Log) -> None:
+def test_8_3_a_decided_permission_replaces_the_pending_one_in_place(log: Log) -> None:
     options = {"request_id": "r1", "options": [{"option_id": "o", "kind": "allow_once"}]}
     log.add("permission", request_id="r1", tool_call_id="c1", raw=options)
     log.add("plan")
@@ -574,13 +572,13 @@ def test_a_decided_permission_replaces_the_pending_one_in_place(log: Log) -> Non
     assert found[0]["data"]["decision"] == "allow-once"
 
 
-def test_a_pending_permission_keeps_its_options(log: Log) -> None:
+def test_8_3_a_pending_permission_keeps_its_options(log: Log) -> None:
     options = {"request_id": "r1", "options": [{"option_id": "o", "kind": "allow_once"}]}
     log.add("permission", request_id="r1", raw=options)
     assert parts(log)[0]["data"]["raw"] == options
 
 
-def test_ids_of_permission_parts(log: Log) -> None:
+def test_8_3_ids_of_permission_parts(log: Log) -> None:
     log.add("permission", tool_call_id="c1")
     log.add("permission", turn="T", title="none")
     log.add("permission", turn="T", title="none")
@@ -594,12 +592,12 @@ def test_ids_of_permission_parts(log: Log) -> None:
 
 
 @pytest.mark.parametrize("kind", ["agent_message", "thought"])
-def test_plain_text_is_what_was_said(log: Log, kind: str) -> None:
+def test_8_2_plain_text_is_what_was_said(log: Log, kind: str) -> None:
     log.text(kind, "  hello ")
     assert parts(log)[0]["text"] == "hello"
 
 
-def test_plain_text_of_a_user(log: Log) -> None:
+def test_8_2_plain_text_of_a_user(log: Log) -> None:
     log.text("user_message", " hi ")
     log.text("user_message", "{not json")
     log.text("user_message", "[1]")
@@ -607,13 +605,13 @@ def test_plain_text_of_a_user(log: Log) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"schema": "other", "text": "x"}', '{"text": "x"}', "{}"])
-def test_an_object_of_another_schema_is_the_row_only(log: Log, content: str) -> None:
+def test_8_2_an_object_of_another_schema_is_the_row_only(log: Log, content: str) -> None:
     log.text("user_message", content)
     log.text("agent_message", content)
     assert to_ui_messages(log.rows) == []
 
 
-def test_other_types_show_the_content_as_raw(log: Log) -> None:
+def test_8_2_other_types_show_the_content_as_raw(log: Log) -> None:
     log.text("plan", "free text")
     log.text("plan", "null")
     log.text("plan", "")
@@ -639,19 +637,19 @@ def test_other_types_show_the_content_as_raw(log: Log) -> None:
     ]
 
 
-def test_an_envelope_stored_as_text_is_an_envelope(log: Log) -> None:
+def test_8_2_an_envelope_stored_as_text_is_an_envelope(log: Log) -> None:
     envelope = {"schema": "greenroom.event.v1", "type": "agent_message", "text": " x "}
     log.text("agent_message", json.dumps(envelope))
     assert parts(log)[0]["text"] == " x "
 
 
-def test_the_type_of_the_envelope_counts(log: Log) -> None:
+def test_8_2_the_type_of_the_envelope_counts(log: Log) -> None:
     envelope = {"schema": "greenroom.event.v1", "type": "user_message", "text": "x"}
     log.text("plan", json.dumps(envelope))
     assert [message["role"] for message in log.fold()] == ["user"]
 
 
-def test_an_envelope_with_a_bad_member_is_shown_as_raw(log: Log) -> None:
+def test_8_2_an_envelope_with_a_bad_member_is_shown_as_raw(log: Log) -> None:
     envelope = {
         "schema": "greenroom.event.v1",
         "type": "tool_result",
@@ -677,7 +675,7 @@ def test_an_envelope_with_a_bad_member_is_shown_as_raw(log: Log) -> None:
     }
 
 
-def test_content_that_can_not_be_rendered_is_nothing() -> None:
+def test_8_2_content_that_can_not_be_rendered_is_nothing() -> None:
     def broken() -> str:
         raise ValueError("broken")
 
@@ -699,27 +697,39 @@ def test_content_that_can_not_be_rendered_is_nothing() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["schema", "type", "text", "tool_input", "tool_result", "raw", "error"]),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["schema", "type", "text", "tool_input", "tool_result", "raw", "error"]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=8,
 )
-CONTENT = st.text(max_size=20) | JSON.map(json.dumps) | JSON.map(
-    lambda value: json.dumps(
-        {
-            **(value if isinstance(value, dict) else {"tool_result": value, "tool_input": value}),
-            "schema": "greenroom.event.v1",
-        }
+CONTENT = (
+    st.text(max_size=20)
+    | JSON.map(json.dumps)
+    | JSON.map(
+        lambda value: json.dumps(
+            {
+                **(
+                    value
+                    if isinstance(value, dict)
+                    else {"tool_result": value, "tool_input": value}
+                ),
+                "schema": "greenroom.event.v1",
+            }
+        )
     )
 )
 KINDS = st.sampled_from([kind.value for kind in EventType] + ["novel", ""])
 
 
 @given(st.lists(st.tuples(KINDS, CONTENT, st.sampled_from(["", "A", "B"])), max_size=8))
-def test_folding_never_raises_and_row_by_row_is_the_same(
+def test_8_3_folding_never_raises_and_row_by_row_is_the_same(
     stored: list[tuple[str, str, str]],
 ) -> None:
     rows = []
@@ -751,7 +761,7 @@ def test_folding_never_raises_and_row_by_row_is_the_same(
 # -- texts and rendering ----------------------------------------------------------------------
 
 
-def test_texts_of_messages() -> None:
+def test_8_3_texts_of_messages() -> None:
     message = UIMessage(
         "m",
         "assistant",
@@ -768,7 +778,7 @@ def test_texts_of_messages() -> None:
     assert join_ui_message_text([message, empty, message]) == "a \nb\na \nb"
 
 
-def test_rendering_uses_the_names_of_the_ai_sdk_and_omits_what_is_empty() -> None:
+def test_8_1_rendering_uses_the_names_of_the_ai_sdk_and_omits_what_is_empty() -> None:
     part = UIMessagePart(
         "tool-x",
         tool_name="x",

@@ -80,7 +80,7 @@ def session(open_home: Callable[..., HomeStore], hub: Any, event: Any) -> Sessio
     return Session(open_home, hub, event)
 
 
-def test_rows_get_the_next_sequences_and_new_ids_at_once(session: Session) -> None:
+def test_4_2_rows_get_the_next_sequences_and_new_ids_at_once(session: Session) -> None:
     rows = session.submit(session.event(1), session.event(2))
     more = session.submit(session.event(3))
     assert [row.sequence for row in [*rows, *more]] == [1, 2, 3]
@@ -95,7 +95,7 @@ def test_rows_get_the_next_sequences_and_new_ids_at_once(session: Session) -> No
     assert [decode_row(row.row) for row in rows] == stored[:2]
 
 
-def test_only_committed_rows_are_readable(session: Session, fs: Any) -> None:
+def test_4_3_only_committed_rows_are_readable(session: Session, fs: Any) -> None:
     gate = fs.gate("append", LOG)
     session.submit(session.event(1), durable=True)
     gate.wait_until_reached()
@@ -115,7 +115,7 @@ def test_only_committed_rows_are_readable(session: Session, fs: Any) -> None:
         ({"text": "\ud800"}, "demo", ""),
     ],
 )
-def test_a_bad_event_is_refused_and_nothing_is_assigned(
+def test_4_1_a_bad_event_is_refused_and_nothing_is_assigned(
     session: Session, bad: dict[str, str], agent_name: str, field: str
 ) -> None:
     with pytest.raises(StoreValidationError) as caught:
@@ -128,7 +128,7 @@ def test_a_bad_event_is_refused_and_nothing_is_assigned(
     assert session.told == [None]
 
 
-def test_an_event_without_a_time_gets_the_time_of_its_row(session: Session) -> None:
+def test_4_1_an_event_without_a_time_gets_the_time_of_its_row(session: Session) -> None:
     session.submit(session.event(1, timestamp=NO_TIME))
     session.settle(1)
     (stored,) = session.store.query(EventQuery())
@@ -136,7 +136,7 @@ def test_an_event_without_a_time_gets_the_time_of_its_row(session: Session) -> N
     assert stored.event.timestamp == NO_TIME
 
 
-def test_a_failed_commit_takes_later_ones_with_it_and_leaves_no_gap(
+def test_4_2_a_failed_commit_takes_later_ones_with_it_and_leaves_no_gap(
     session: Session, fs: Any
 ) -> None:
     session.record(3)
@@ -176,7 +176,7 @@ def test_what_is_submitted_before_the_failure_is_known_fails_too(
     assert session.sequences() == [1, 2, 3]
 
 
-def test_rows_and_state_of_one_submit_live_or_die_together(session: Session, fs: Any) -> None:
+def test_14_1_rows_and_state_of_one_submit_live_or_die_together(session: Session, fs: Any) -> None:
     fs.fail("append", LOG, FULL, times=1)
     session.submit(session.event(1), state_ops=[StateOp("queue", "q1", {"n": 1})])
     session.settle(1)
@@ -187,7 +187,7 @@ def test_rows_and_state_of_one_submit_live_or_die_together(session: Session, fs:
     assert session.sequences() == [1]
 
 
-def test_a_failed_sync_refuses_everything_later(session: Session, fs: Any) -> None:
+def test_13_a_failed_sync_refuses_everything_later(session: Session, fs: Any) -> None:
     session.record(2)
     fs.fail("sync", LOG, OSError(errno.EIO, "io"), times=1)
     session.submit(session.event(3), durable=True)
@@ -218,7 +218,7 @@ def test_a_failed_activation_is_made_up_for_by_the_next_submit(
     assert store.head() == (1, 1)
 
 
-def test_each_writable_open_is_a_new_epoch_and_sequences_go_on(session: Session) -> None:
+def test_14_1_each_writable_open_is_a_new_epoch_and_sequences_go_on(session: Session) -> None:
     session.record(2)
     session.close()
     session.open()
@@ -232,7 +232,9 @@ def test_each_writable_open_is_a_new_epoch_and_sequences_go_on(session: Session)
     assert session.store.report.records == 3
 
 
-def test_a_closed_store_refuses_and_its_directory_is_complete(session: Session, hub: Any) -> None:
+def test_4_4_a_closed_store_refuses_and_its_directory_is_complete(
+    session: Session, hub: Any
+) -> None:
     session.submit(session.event(1), state_ops=[StateOp("queue", "q", {"n": 1})])
     path = Path(session.store.path)
     store = session.store
@@ -261,7 +263,7 @@ def test_a_closed_store_refuses_and_its_directory_is_complete(session: Session, 
     assert stopped.damage is None
 
 
-def test_closing_waits_for_what_is_in_flight_and_takes_nothing_new(
+def test_4_4_closing_waits_for_what_is_in_flight_and_takes_nothing_new(
     session: Session, fs: Any, hub: Any
 ) -> None:
     gate = fs.gate("append", LOG)
@@ -310,7 +312,7 @@ def test_a_submit_of_nothing_is_told_in_its_turn(session: Session) -> None:
     assert session.told == [None, None]
 
 
-def test_reads_are_the_same_from_memory_and_from_the_file(
+def test_7_reads_are_the_same_from_memory_and_from_the_file(
     session: Session, monkeypatch: pytest.MonkeyPatch, hub: Any
 ) -> None:
     monkeypatch.setattr(event_rows, "READ_BYTES", 1000)
@@ -336,7 +338,7 @@ def test_reads_are_the_same_from_memory_and_from_the_file(
     assert session.sequences() == list(range(1, 45))
 
 
-def test_a_page_holds_what_fits_and_one_row_whatever_its_size(session: Session) -> None:
+def test_7_a_page_holds_what_fits_and_one_row_whatever_its_size(session: Session) -> None:
     session.record(10)
     sizes = [len(row) for row in session.store.rows_after(0, bytes_max=10**6)]
     assert len(sizes) == 10
@@ -370,7 +372,7 @@ def _no_file(path: str) -> Any:
         }
     ),
 )
-def test_a_query_is_that_of_a_plain_list(
+def test_7_a_query_is_that_of_a_plain_list(
     kinds: list[tuple[str, int]], query: dict[str, Any], event: Any, tmp_path: Path
 ) -> None:
     rows = event_rows.EventRows("s", EventFiles("", _no_file, kind="events", name="s"))
@@ -417,17 +419,17 @@ def test_a_query_is_that_of_a_plain_list(
 @pytest.mark.parametrize(
     "bad", [{"limit": -1}, {"after_sequence": -1}, {"order": "middle"}], ids=str
 )
-def test_a_bad_query_is_refused(bad: dict[str, Any]) -> None:
+def test_7_a_bad_query_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(StoreValidationError) as caught:
         EventQuery(**bad)
     assert caught.value.field == next(iter(bad))
 
 
-def test_the_zero_time_in_a_query_is_any_time() -> None:
+def test_7_the_zero_time_in_a_query_is_any_time() -> None:
     assert EventQuery(since=NO_TIME) == EventQuery()
 
 
-def test_a_read_only_store_changes_nothing(session: Session, tmp_path: Path) -> None:
+def test_4_a_read_only_store_changes_nothing(session: Session, tmp_path: Path) -> None:
     session.record(3)
     session.close()
     directory = Path(session.home.layout.session("sess-1"))
@@ -453,7 +455,7 @@ def test_a_read_only_store_changes_nothing(session: Session, tmp_path: Path) -> 
         stopped.query(EventQuery())
 
 
-def test_reading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+def test_4_reading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         ReadOnlySessionStore.open(str(tmp_path / "gone"), "gone")
     assert list(tmp_path.iterdir()) == []
@@ -549,7 +551,7 @@ def test_only_what_is_in_the_file_leaves_memory(session: Session) -> None:
     assert state.recent == 0
 
 
-def test_appends_cost_the_same_in_a_history_of_any_length(
+def test_14_3_appends_cost_the_same_in_a_history_of_any_length(
     session: Session, fs: Any, hub: Any
 ) -> None:
     costs = []
