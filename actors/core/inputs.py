@@ -156,9 +156,13 @@ class AgentEventsArrived:
 
 @dataclass(frozen=True, slots=True)
 class AgentStreamClosed:
-    """The driver's stream of the turn ended (02 6)."""
+    """The driver's stream of the turn ended (02 6).
+
+    ``suspect``: it ended in a way after which the agent may answer later prompts wrongly (07 R3).
+    """
 
     turn_id: str
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ..model.event import NO_TIME, TERMINAL_TYPES, AgentEvent, EventType
 from ..model.failure import FailureKind
 from ..model.ids import TURN_PREFIX
 from ..model.marker import MarkerKind
+from ..model.restart import RestartMode
 from ..model.runs import Run, TextRun, head_of, heads_of, of_runs, runs_of
 from ..model.turn import QueueEntry
 from . import busy_input, own_turns, watching
@@ -27,6 +28,8 @@ from .state import SessionState, Turn, TurnPhase, mint
 from .stop_markers import marker_for
 from .turn import Step, close, next_input, terminated
 
+SUSPECT = "the agent's last turn did not end as it should; later ones may fail"
+"""Why an agent that may answer later prompts wrongly is replaced."""
 DURABLE_TYPES = frozenset(
     {
         EventType.USER_MESSAGE.value,
@@ -95,6 +98,9 @@ def stream_closed(state: SessionState, input: AgentStreamClosed, now: datetime) 
     turn = state.turn
     if turn is None or turn.turn_id != input.turn_id:
         return own_turns.closed(state, input.turn_id), (CloseStream(input.turn_id),)
+    if input.suspect and state.takes_input and state.restart.mode is not RestartMode.TEMPORARY:
+        # Replaced before the next prompt (07 R3); a temporary session only tells of it.
+        state = replace(state, dying=SUSPECT)
     return close(state, turn, now)
 
 

@@ -128,7 +128,7 @@ class AgentCalls:
         finally:
             reports.close()
             self._contexts.pop(turn_id, None)
-            self._tell(inputs.AgentStreamClosed(turn_id), Lane.EXEMPT)
+            self._tell(inputs.AgentStreamClosed(turn_id, events.suspect), Lane.EXEMPT)
 
     def _augmented(self, context: CallContext, message: str) -> str:
         """What the agent is given: the host may add to it; it is never stored (02 A7)."""
@@ -225,7 +225,7 @@ def _read_own(live: LiveSession, stream: DriverStream) -> None:
     try:
         _hand_over(live, stream)
     finally:
-        live.tell(inputs.AgentStreamClosed(stream.turn_id), Lane.EXEMPT)
+        live.tell(inputs.AgentStreamClosed(stream.turn_id, stream.suspect), Lane.EXEMPT)
 
 
 def _hand_over(live: LiveSession, stream: DriverStream) -> None:

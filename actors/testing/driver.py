@@ -57,6 +57,8 @@ class ScriptedTurn:
         self.turn_id = request.turn_id
         self.cancelled = Event()
         """Set when the session cancels the turn; a story may look at it or wait for it."""
+        self.suspect = False
+        """Set by a story whose turn ends in a way that puts later ones in doubt."""
         self.steered: list[str] = []
         """Steering texts that were taken, oldest first."""
         self._events: SimpleQueue[AgentEvent | None] = SimpleQueue()

@@ -8,6 +8,7 @@ from greenroom.actors.core.activity import CancelTurn
 from greenroom.actors.core.state import own_turn_id
 from greenroom.actors.core.work_inputs import AgentTurnOpened, AgentWorkChanged
 from greenroom.actors.model.event import AgentEvent, EventType
+from greenroom.actors.model.restart import RestartPolicy
 from greenroom.actors.model.session import StopCause
 from greenroom.actors.model.settings import SessionSupervisionConfig
 from greenroom.actors.model.turn import BusyInputMode
@@ -137,3 +138,21 @@ def test_names_of_own_turns_are_the_incarnations(session):
     names = {own_turn_id(session.state, number) for number in range(1, 50)}
     assert len(names) == 49
     assert own_turn_id(session.state, 1) in names
+
+
+@pytest.mark.parametrize("mode", ["transient", "permanent", "temporary"])
+def test_r3_a_suspect_agent_is_replaced_where_the_policy_restarts(mode):
+    bench = Bench(restart=RestartPolicy(mode))
+    bench.activate()
+    turn_id = bench.run_turn()
+    bench.prompt("later", mode=BusyInputMode.QUEUE)
+    bench.arrive(AgentEvent(type=EventType.ERROR, error="what cancel?"))
+    after = bench.feed(inputs.AgentStreamClosed(turn_id, suspect=True))
+    stops = [effect for effect in after if isinstance(effect, effects.StopAgent)]
+    sent = [effect for effect in after if isinstance(effect, effects.SendPrompt)]
+    if mode == "temporary":
+        assert (len(stops), len(sent)) == (0, 1)
+        return
+    assert (len(stops), len(sent)) == (1, 0)
+    bench.feed(inputs.AgentExited())
+    assert bench.state.restarting

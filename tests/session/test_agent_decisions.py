@@ -12,7 +12,7 @@ import textwrap
 from dataclasses import replace
 
 import pytest
-from greenroom.actors import HookSet, SessionManager
+from greenroom.actors import HookSet, RestartPolicy, SessionManager, State
 from greenroom.actors.model.settings import SessionSupervisionConfig
 from greenroom.transport.agent.deciders import ElicitationAnswer
 
@@ -242,3 +242,46 @@ def test_12_2_a_command_that_writes_keeps_a_silent_agent_from_being_taken_for_de
         session_supervision=patient,
     )
     assert session.prompt("build").result(timeout=60).stop_reason == "end_turn"
+
+
+SULKS = """
+import pathlib
+starts = pathlib.Path("starts")
+starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
+while True:
+    turn = await_prompt()
+    if len(starts.read_text()) == 1:
+        while read().get("method") != "session/cancel":
+            pass
+        send(id=turn, error={"code": -32603, "message": "what cancel?"})
+        turn = await_prompt()
+        end(turn, "cancelled")  # and so on, to every later prompt
+    else:
+        say("fresh")
+        end(turn)
+"""
+
+
+@pytest.mark.parametrize("mode", ["transient", "temporary"])
+def test_r3_an_agent_whose_cancel_went_wrong_is_replaced_before_the_next_prompt(begin, mode):
+    quick = RestartPolicy(mode, backoff_s=0.01, backoff_max_s=0.01)
+    manager, session = begin(SULKS, restart=quick)
+    live = session._live
+    stream = session.prompt("x")
+    session.cancel()
+    assert list(stream)[-1].type == "error"
+    if mode == "transient":
+        manager._hub.call(
+            lambda: live.when(
+                lambda s: s.meta.state is State.ACTIVE and bool(s.restart_moments)
+            ).get(timeout=20)
+        )
+        assert said(session.prompt("again")) == ["fresh"]
+        titles = [row.event.title for row in manager.events(session.id)]
+        assert "transcript_marker.session_recovered" in titles
+        assert "session_stopped" not in [row.type for row in manager.events(session.id)]
+    else:
+        health = live.ports.process.health_state()
+        assert health.is_unhealthy
+        assert session.prompt("again").result(timeout=20).stop_reason == "cancelled"
+        assert session.state is State.ACTIVE

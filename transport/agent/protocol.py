@@ -142,6 +142,11 @@ class DriverStream(Protocol):
         """The turn."""
         ...
 
+    @property
+    def suspect(self) -> bool:
+        """At the end: whether the agent may answer later prompts wrongly (07 R3)."""
+        ...
+
     def take(self) -> Sequence[AgentEvent]:
         """Wait for events and take all there are; none means the stream is over."""
         ...
