@@ -16,6 +16,7 @@ from datetime import datetime
 
 from ..errors import PromptInProgressError
 from ..model.marker import MarkerKind
+from . import host_permissions
 from .admission import canceled
 from .effects import CancelPrompt, Commit, Refuse, Report, refuse, reply
 from .inputs import CancelRequested, CancelSettled, PromptAbandoned
@@ -35,7 +36,8 @@ def cancel(state: SessionState, input: CancelRequested, now: datetime) -> Step:
         return state, reply(input.ask)
     if turn.phase in (TurnPhase.STREAMING, TurnPhase.ENDING):
         state = replace(state, turn=replace(turn, cancel_requested=True))
-        return state, (CancelPrompt(turn.turn_id, input.ask),)
+        state, unwanted = host_permissions.turn_ended(state, turn.turn_id, now)
+        return state, (CancelPrompt(turn.turn_id, input.ask), *unwanted)
     state, marked = mark_cancel(state, turn.turn_id, now)
     state, effects = cancel_turn(state, turn, now)
     return state, (*marked, *effects, *reply(input.ask))
@@ -85,7 +87,8 @@ def cancel_turn(state: SessionState, turn: Turn, now: datetime) -> Step:
         return give_up(state, turn, canceled(state, "canceled before it was stored"), now)
     before = turn.phase is TurnPhase.SETUP
     state = replace(state, turn=replace(turn, cancel_requested=True))
-    return state, (CancelPrompt(turn.turn_id, before_start=before),)
+    state, unwanted = host_permissions.turn_ended(state, turn.turn_id, now)
+    return state, (CancelPrompt(turn.turn_id, before_start=before), *unwanted)
 
 
 def drop_replacement(state: SessionState, why: str) -> Step:

@@ -10,7 +10,6 @@ ordered    ``Commit``, ``Reply``, ``Refuse``, ``SendPrompt``, ``SteerAgent``, ``
 immediate  ``CancelPrompt``, ``StopAgent``, ``AnswerPermission``, ``WriteMeta``, ``ArmTimer``,
            ``DisarmTimer``, ``RestartAgent``, ``RequestStop``, ``DispatchHook``,
            ``AcceptCommits``, ``Report``
-later      ``UpsertHealth``: refused by name until its rules are built
 =========  =================================================================================
 """
 
@@ -227,13 +226,6 @@ class DropStream:
     event: AgentEvent
 
 
-@dataclass(frozen=True, slots=True)
-class UpsertHealth:
-    """05 2.5."""
-
-    row: dict[str, Any] = field(default_factory=dict)
-
-
 Effect = (
     Commit
     | Reply
@@ -256,7 +248,6 @@ Effect = (
     | DispatchHook
     | ObserveHook
     | DropStream
-    | UpsertHealth
     | NotifyTurnEnd
 )
 Effects = tuple[Effect, ...]

@@ -11,7 +11,7 @@ from ..model.event import AgentEvent, EventType
 from ..model.failure import FailureKind, SessionFailure, failure
 from ..model.ids import TURN_PREFIX
 from ..model.session import SessionLivenessMeta, State, StopCause, StopReason
-from . import busy_input, synthetic_turns
+from . import busy_input, host_permissions, synthetic_turns
 from .effects import CloseStream, Commit, Effect, Finalize, Refuse, Reply, Retire, reply
 from .inputs import AgentExited, Finalized
 from .state import SessionState, mint, with_meta
@@ -39,6 +39,7 @@ def finalize(state: SessionState, now: datetime) -> Step:
     closing = tuple(CloseStream(turn_id) for turn_id in state.settling)
     asks = (*state.stop_asks, *gated)
     state, dropped = synthetic_turns.drop_all(state, now)
+    state, undecided = host_permissions.session_ended(state)
     state, changes = busy_input.take_back_steering(state, now)
     state = replace(state, finalizing=True, stop_asks=asks, stop_gate=(), settling=())
     owed = tuple(Reply(ask) for ask in asks)
@@ -47,6 +48,7 @@ def finalize(state: SessionState, now: datetime) -> Step:
         Commit(rows, changes, durable=True, owed=owed),
         *closing,
         *dropped,
+        *undecided,
         Finalize(final, exited.error, ledger=keeps_history),
     )
 

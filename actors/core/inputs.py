@@ -272,10 +272,13 @@ class SyntheticPromptSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class PermissionAsked:
-    """02 14.3: the host itself asks for a permission."""
+    """The host asks for a permission, for a tool of its own (02 14.3)."""
 
     ask: Ask
-    request: dict[str, Any] = field(default_factory=dict)
+    title: str
+    kind: str = ""
+    tool_call_id: str = ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from ..errors import SessionValueError
 from ..model.agent import CALLER_DECISIONS
 from ..model.session import State
+from . import host_permissions
 from .effects import AnswerPermission, refuse, reply
 from .inputs import PermissionApproved, PermissionResolved
 from .state import SessionState
@@ -28,6 +29,8 @@ def approve(state: SessionState, input: PermissionApproved, now: datetime) -> St
         return state, refuse(input.ask, unknown)
     if state.meta.state is not State.ACTIVE:
         return state, refuse(input.ask, not_active(state, "approve_permission"))
+    if (settled := host_permissions.answered(state, input, now)) is not None:
+        return settled
     request_id, turn_id = input.request_id.strip(), input.turn_id.strip()
     return state, (AnswerPermission(input.ask, input.decision, request_id, turn_id),)
 

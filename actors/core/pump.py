@@ -19,7 +19,7 @@ from ..model.marker import MarkerKind
 from ..model.restart import RestartMode
 from ..model.runs import Run, TextRun, head_of, heads_of, of_runs, runs_of
 from ..model.turn import QueueEntry
-from . import busy_input, own_turns, watching
+from . import busy_input, host_permissions, own_turns, watching
 from .comeback import cut_turn
 from .effects import CloseStream, Commit, Effect, Effects, Reply, Report, SteerAgent
 from .inputs import AgentEventsArrived, AgentStreamClosed, Ask, SteerAnswered
@@ -69,6 +69,9 @@ def events_arrived(state: SessionState, input: AgentEventsArrived, now: datetime
             break
     events = of_runs(runs)
     state, settled = _settle_approvals(replace(state, turn=turn), events)
+    if turn.terminal:
+        state, cancelled = host_permissions.turn_ended(state, turn.turn_id, now)
+        effects.extend(cancelled)
     commits = _owing(_commits(events), settled)
     effects.extend((*commits, *_markers(events, turn, now), *settled))
     if turn.terminal:

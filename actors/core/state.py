@@ -73,6 +73,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPermission:
+    """A permission the host asked for, and nobody has decided yet (02 14.3)."""
+
+    ask: Ask
+    request_id: str
+    turn_id: str
+    title: str
+    kind: str = ""
+    tool_call_id: str = ""
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CutTurn:
     """The turn that the end of the agent cut off, until the agent is back."""
 
@@ -142,6 +155,7 @@ class SessionState:
     notifies_turn_end: bool = False
     settling: tuple[str, ...] = ()
     """Turns whose end the host is being told of: their streams are still open (02 6)."""
+    host_permissions: tuple[HostPermission, ...] = ()
     approvals: tuple[tuple[Ask, str], ...] = ()
     """Callers whose permission decision is not recorded yet: ``(ask, request id)``."""
     restart: RestartPolicy = field(default_factory=RestartPolicy)

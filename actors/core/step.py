@@ -1,6 +1,6 @@
 """``step(state, input, now) -> (state, effects)``: the only thing that changes a session.
 
-One row per input. Inputs whose rules are not built yet stand in ``LATER`` and are refused by name.
+One row per input.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from ..errors import OperationUnavailableError
 from ..model.hooks import HookEvent
 from . import (
     cancelling,
     clear,
     comeback,
     finalizing,
+    host_permissions,
     lifecycle,
     own_turns,
     permissions,
@@ -26,7 +26,7 @@ from . import (
     turn,
     watching,
 )
-from .effects import Effects, Report, refuse
+from .effects import Effects
 from .host_inputs import HookDispatched, TurnEndNotified, TurnEndNotifierSet
 from .inputs import (
     Activated,
@@ -80,6 +80,8 @@ TIMERS: dict[str, Rule] = {
 def _timer_fired(
     state: SessionState, input: TimerFired, now: datetime
 ) -> tuple[SessionState, Effects]:
+    if input.name.startswith(host_permissions.HOST_PERMISSION_TIMER):
+        return host_permissions.timed_out(state, input, now)
     return TIMERS[input.name](state, input, now)
 
 
@@ -123,6 +125,7 @@ RULES: dict[type[Any], Rule] = {
     InterruptRequested: submission.interrupt,
     QueuedPromptCancelRequested: submission.cancel_queued,
     SyntheticPromptSubmitted: synthetic_turns.submit,
+    PermissionAsked: host_permissions.asked,
     PermissionApproved: permissions.approve,
     PermissionResolved: permissions.permission_resolved,
     TimerFired: _timer_fired,
@@ -134,11 +137,6 @@ RULES: dict[type[Any], Rule] = {
     TurnEndNotifierSet: turn.notifier_set,
 }
 
-LATER: dict[type[Any], str] = {
-    PermissionAsked: "request_permission",
-}
-"""Inputs of the vocabulary without a rule, and the operation each is refused as."""
-
 
 def step(state: SessionState, input: Input, now: datetime) -> tuple[SessionState, Effects]:
     """Apply one input.
@@ -147,17 +145,7 @@ def step(state: SessionState, input: Input, now: datetime) -> tuple[SessionState
     :returns: the new state, and the effects in the order they must take place.
     :raises InvalidStateTransitionError: an input that the lifecycle does not allow now: a bug.
     """
-    rule = RULES.get(type(input))
-    if rule is not None:
-        after, effects = rule(state, input, now)
-        if (running := state.turn or after.turn) is not None and running.meta.synthetic:
-            effects = correlated(effects, running.meta)
-        return after, effects
-    operation = LATER[type(input)]
-    error = OperationUnavailableError(
-        f'session "{state.id}": {operation} is not available in this version',
-        session_id=state.id,
-        operation=operation,
-    )
-    ask: int = getattr(input, "ask", 0)
-    return state, refuse(ask, error) if ask else (Report("warning", str(error)),)
+    after, effects = RULES[type(input)](state, input, now)
+    if (running := state.turn or after.turn) is not None and running.meta.synthetic:
+        effects = correlated(effects, running.meta)
+    return after, effects

@@ -29,7 +29,7 @@ from ..model.turn import (
     SendPromptResult,
     TurnSource,
 )
-from . import admission, busy_input, own_turns, synthetic, watching
+from . import admission, busy_input, host_permissions, own_turns, synthetic, watching
 from .effects import (
     ArmTimer,
     CancelPrompt,
@@ -212,7 +212,8 @@ def close(state: SessionState, turn: Turn, now: datetime, *, waits: bool = True)
     an ``error`` (02 3). A requested stop ends it silently (04 4.2). ``turn.end`` is waited for,
     unless the agent is gone and nothing waits any more.
     """
-    effects: list[Effect] = []
+    state, cancelled = host_permissions.turn_ended(state, turn.turn_id, now)
+    effects: list[Effect] = list(cancelled)
     silent = turn.terminal or turn.phase is TurnPhase.SETUP or state.meta.state is not State.ACTIVE
     if not silent:
         text = "agent ended the turn without an answer"

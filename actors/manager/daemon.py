@@ -62,6 +62,7 @@ RESULTS: dict[str, Codec] = {
     "cancel_prompt": NOTHING,
     "cancel_queued_prompt": SENT,
     "approve_permission": NOTHING,
+    "request_permission": PLAIN,
     "is_prompting": PLAIN,
     "input_queue_summary": QUEUE,
     "list": INFOS,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import gevent
@@ -11,6 +12,7 @@ from ..core.inputs import (
     CancelRequested,
     InterruptRequested,
     PermissionApproved,
+    PermissionAsked,
     PromptAbandoned,
     PromptSubmitted,
     QueuedPromptCancelRequested,
@@ -20,6 +22,7 @@ from ..core.inputs import (
 from ..core.prompt_meta import network_meta, validated_meta
 from ..core.turn import check_message
 from ..errors import SessionNotActiveError, SessionValueError
+from ..model.agent import CALLER_DECISIONS
 from ..model.prompt_meta import PromptMeta, PromptNetworkMeta, PromptSyntheticMeta
 from ..model.turn import BusyInputMode, InputQueueSummary, SendPromptResult, TurnSource
 from ..runtime.mailbox import Lane
@@ -226,6 +229,50 @@ class PromptVerbs(VerbGroup):
         )
         future = self._ask(live, lambda ask: PermissionApproved(ask, decision, request_id, turn_id))
         answer(future, timeout, "approve_permission")
+
+    def request_permission(
+        self,
+        session_id: str,
+        *,
+        title: str,
+        kind: str = "",
+        tool_call_id: str = "",
+        options: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> str:
+        """Ask for a permission for a tool of the host's own, and wait for the decision (02 14.3).
+
+        The session's permission mode decides what it can; the rest waits for
+        ``approve_permission``, within 300 seconds, else it is rejected.
+
+        :param title: what it is for.
+        :param kind: of the tool; ``read`` is allowed in more modes.
+        :param options: the decisions that may be given; none: all of them.
+        :returns: the decision; ``canceled`` when the turn it was asked in ended first.
+        :raises SessionValueError: a blank title, or an option that is no decision.
+        :raises PendingPermissionNotFoundError: the session stopped meanwhile.
+        :raises SessionNotActiveError: the session is stopped, starting or stopping.
+        :raises SessionNotFoundError: no such session.
+        :raises TimeoutError: not decided in time; the request still waits.
+        """
+        operation = "request_permission"
+        live = self._runtime.live(session_id, operation)
+        check_texts(operation, live.id, title=title, kind=kind, tool_call_id=tool_call_id)
+        given = () if isinstance(options, str) else tuple(options)
+        if not title.strip() or not all(option in CALLER_DECISIONS for option in given):
+            raise SessionValueError(
+                f"{operation}: a title, and options that are decisions, are needed",
+                session_id=live.id,
+                operation=operation,
+            )
+        asked = partial(
+            PermissionAsked,
+            title=title.strip(),
+            kind=kind.strip(),
+            tool_call_id=tool_call_id.strip(),
+            options=given,
+        )
+        return str(answer(self._ask(live, asked), timeout, operation))
 
     def is_prompting(self, session_id: str) -> bool:
         """Whether a turn is being set up or running; ``False`` for an id that is not live."""

@@ -141,6 +141,7 @@ class RemoteSessionManager:
     cancel_prompt = remote(Verbs.cancel_prompt)
     cancel_queued_prompt = remote(Verbs.cancel_queued_prompt)
     approve_permission = remote(Verbs.approve_permission)
+    request_permission = remote(Verbs.request_permission)
     is_prompting = remote(Verbs.is_prompting)
     input_queue_summary = remote(Verbs.input_queue_summary)
     list = remote(Verbs.list)

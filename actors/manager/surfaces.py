@@ -68,6 +68,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("cancel_prompt", "control", "operate", True),
         Operation("cancel_queued_prompt", "control", "operate", False),
         Operation("approve_permission", "control", "operate", False),
+        Operation("request_permission", "control", "operate", False),
         Operation("is_prompting", "none", "read", True),
         Operation("input_queue_summary", "none", "read", True),
         Operation("get", "none", "read", True),

@@ -13,6 +13,7 @@ IDGenerator = Callable[[], str]
 SESSION_PREFIX = "sess"
 TURN_PREFIX = "turn"
 QUEUE_ENTRY_PREFIX = "inq"
+PERMISSION_PREFIX = "perm"
 EVENT_PREFIX = "ev"
 
 ID_BYTES_MAX = 200

@@ -23,7 +23,7 @@ from ..core.hooking import session_payload
 from ..core.redaction import redact_events, redact_meta
 from ..core.turn import as_session_error
 from ..core.watching import SUPERVISION_TIMER
-from ..errors import OperationUnavailableError, SessionError
+from ..errors import SessionError
 from ..model.hooks import HookEvent, HookPayload
 from ..model.records import HookRunRecord
 from ..model.runs import heads_of
@@ -226,11 +226,7 @@ class Interpreter:
                     text,
                 )
             case _:
-                raise OperationUnavailableError(
-                    f"{type(effect).__name__} is not available in this version",
-                    session_id=self._ports.session_id,
-                    operation=type(effect).__name__,
-                )
+                raise AssertionError(f"{type(effect).__name__} is not an immediate effect")
 
     def _publish(self, commit: fx.Commit, rows: StoredRows, error: SessionError | None) -> None:
         """A stored row is published and delivered; a rejected one is only delivered, marked so."""

@@ -59,6 +59,7 @@ CALLS = {
     "cancel_prompt": Call(**READ),
     "cancel_queued_prompt": Call(("inq-1",)),
     "approve_permission": Call((), {"decision": "allow-once", "request_id": "p"}),
+    "request_permission": Call((), {"title": "deploy"}, text="title"),
     "input_queue_summary": Call(),
     "status": Call(**READ),
     "events": Call(**READ),
@@ -71,7 +72,14 @@ CALLS = {
 }
 LENIENT = {"get", "is_prompting"}
 """These answer about any id."""
-WITHOUT_ID = {"create", "list", "list_all", "wait_for_finalizations", "wait_for_prompt_drains"}
+WITHOUT_ID = {
+    "create",
+    "home_status",
+    "list",
+    "list_all",
+    "wait_for_finalizations",
+    "wait_for_prompt_drains",
+}
 RESUME = {"resume"}
 """It starts what is stopped and waits for what is starting; its ids are checked like all."""
 

@@ -335,3 +335,28 @@ def test_generated_ids_are_used_and_checked(tmp_path):
         assert not (tmp_path / "escape").exists()
         with pytest.raises(SessionValueError):
             manager.create(agent_name="scripted", workspace_path=str(tmp_path))
+
+
+def test_14_3_a_host_asks_for_a_permission_of_its_own(play):
+    from greenroom.actors import SessionNotActiveError as NotActive
+
+    cue = Cue()
+    manager, session, _ = play(lambda turn: cue.stop_here())
+    stream = session.prompt("x")
+    cue.reached()
+    decided = []
+    asker = threading.Thread(
+        target=lambda: decided.append(manager.request_permission(session.id, title="deploy"))
+    )
+    asker.start()
+    event = stream.next(timeout=10)
+    assert (event.type, event.title, event.decision) == ("permission", "deploy", "")
+    session.approve(decision="allow-once", request_id=event.request_id)
+    asker.join(10)
+    assert decided == ["allow-once"]
+    assert manager.request_permission(session.id, title="look", kind="read") == "allow-once"
+    cue.go_on()
+    stream.result(timeout=10)
+    session.stop()
+    with pytest.raises(NotActive):
+        manager.request_permission(session.id, title="deploy")
