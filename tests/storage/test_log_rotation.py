@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from greenroom.actors.errors import StoreOverloadedError
+from greenroom.actors.errors import StorageError, StoreOverloadedError
 from greenroom.actors.model.query import EventQuery
 from greenroom.storage.failpoints import FailPoint, arm, disarm
 from greenroom.storage.home import HomeStore
@@ -135,3 +135,29 @@ def test_a_failed_sync_of_the_last_segment_fails_what_was_to_follow(
         hub.run_until(lambda wanted=number + 1: len(told) >= wanted)
     assert told[-1] is not None
     assert not any(told[:-2])
+
+
+def test_s8_a_journal_whose_sync_failed_once_keeps_its_records_in_the_log(
+    writer: Writer, fs: Any, hub: Any
+) -> None:
+    """The handle takes no more, also when the medium is well again; nothing told is lost."""
+    fs.fail("sync", "s1/events.journal", IO, times=1)
+    while writer.home.error is None:
+        writer.record(20)
+    kept = writer.numbers()[0]
+    fs.heal()
+    writer.record(60)
+    assert writer.numbers()[0] == kept
+    with pytest.raises(StorageError):
+        writer.home.close()
+    hub.run_posted()
+    before = fs.count("append", "s1/events.journal")
+    home = HomeStore.open(writer.home.layout.home, post=hub.post, fs=fs)
+    assert not home.report.failed
+    assert home.report.copied > 0
+    assert fs.count("append", "s1/events.journal") > before
+    for store in writer.stores:
+        events = home.reader(store.session_id).query(EventQuery())
+        assert [event.sequence for event in events] == [*range(1, store._rows.committed + 1)]
+    home.close()
+    hub.run_posted()
