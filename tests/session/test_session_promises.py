@@ -1,4 +1,4 @@
-"""What sessions of this kind get wrong, and this one does not: each promise through whole sessions."""
+"""What is easily got wrong in sessions: each promise by name, through whole sessions."""
 
 from __future__ import annotations
 
