@@ -209,3 +209,14 @@ def test_the_demo_agent_answers_last(stage):
     assert with_quirks(StartOpts("demo", preset.command, "/")).settle_s == 0.0
     process = stage.start(preset.command, driver=ACPDriver())
     assert stage.play(process, "@@say x")[-1].type == "done"
+
+
+@pytest.mark.parametrize("name", ["demo", "codex", "kimi"])
+def test_4_2_an_agent_known_to_answer_last_is_not_waited_for(name):
+    assert with_quirks(opts_of(name)).settle_s == 0.0
+    assert with_quirks(opts_of(name, settle_s=0.05)).settle_s == 0.05
+
+
+def test_4_2_others_get_the_specified_wait():
+    unknown = [name for name, quirk in QUIRKS.items() if quirk.settle_s is None]
+    assert {"claude", "vibe", "fast-agent", "opencode"} <= set(unknown)

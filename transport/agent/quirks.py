@@ -24,7 +24,8 @@ class Quirks:
         after initialize when it is set: the agent does not look there by itself (07 R35).
     :param acp_version: pinned version of the protocol.
     :param advertise_fs: ``False``: the agent can not work through our files (07 R27).
-    :param settle_s: 0 for an agent known to answer last (04 4.2).
+    :param settle_s: 0 for an agent known to answer last: in recorded traffic of at least 20 turns
+        no content came after the answer of a prompt (04 4.2).
     :param version_args: what makes its command print its version; empty: nothing does.
     """
 
@@ -46,11 +47,12 @@ QUIRKS: Mapping[str, Quirks] = {
             ("CODEX_API_KEY", "codex-api-key"),
             ("OPENAI_API_KEY", "openai-api-key"),
         ),
+        settle_s=0.0,
     ),
     "gemini": Quirks(auth_hint="run `gemini` once and log in, or set GEMINI_API_KEY"),
     "opencode": Quirks(auth_hint="run `opencode auth login`"),
     "vibe": Quirks(auth_hint="run `vibe --setup`, or set MISTRAL_API_KEY"),
-    "kimi": Quirks(auth_hint="run `kimi` once and use /login"),
+    "kimi": Quirks(auth_hint="run `kimi` once and use /login", settle_s=0.0),
     "qwen": Quirks(auth_hint="run `qwen` once and choose a login, or set OPENAI_API_KEY"),
     "fast-agent": Quirks(auth_hint="set the key of a provider, such as ANTHROPIC_API_KEY"),
     "goose": Quirks(auth_hint="run `goose configure`"),
