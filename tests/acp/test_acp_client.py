@@ -2,11 +2,12 @@
 
 import pytest
 from greenroom.actors.errors import OperationUnavailableError
-from greenroom.transport.acp.options import FRAME_BYTES_MAX, LOG_LINES_MAX
+from greenroom.transport.acp.options import FRAME_BYTES_MAX, LOG_LINES_MAX, LOG_TEXT_MAX
 from greenroom.transport.acp.outputs import (
     Disconnected,
     EventsEmitted,
     Logged,
+    NoticeSeen,
     SessionClosed,
     TurnClosed,
 )
@@ -34,7 +35,6 @@ def methods(peer):
         b'{"id":null,"error":{"code":-32700,"message":"Parse error"}}',
         b'{"id":[1],"result":{}}',
         b'{"method":5}',
-        b'{"method":"unknown/thing"}',
         b'{"method":"session/update","params":{}}',
         b'{"method":"session/update","params":{"sessionId":"acp-1","update":7}}',
         b'{"method":"session/update","params":{"sessionId":"other","update":{}}}',
@@ -50,7 +50,14 @@ def test_r31_what_makes_no_sense_is_logged_and_the_turn_goes_on(peer, line):
 
 @pytest.mark.parametrize("line", [b"", b"  ", b"\r", b'{"method":"_vendor/note","params":5}'])
 def test_what_means_nothing_is_silent(peer, line):
-    assert peer.raw(line + b"\n") == []
+    assert [o for o in peer.raw(line + b"\n") if not isinstance(o, NoticeSeen)] == []
+
+
+@pytest.mark.parametrize("method", ["_vendor/note", "vendor/note", "x" * 1000])
+def test_9_3_a_notification_of_a_vendors_is_a_sign_of_life(peer, method):
+    line = b'{"method":"%s","params":5}\n' % method.encode()
+    outputs = [output for output in peer.raw(line) if not isinstance(output, Logged)]
+    assert outputs == [NoticeSeen(method[:LOG_TEXT_MAX])]
 
 
 def test_a_repeated_answer_is_ignored(peer):

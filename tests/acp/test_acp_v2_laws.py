@@ -12,7 +12,7 @@ from greenroom.transport.acp.outputs import (
     TurnClosed,
     TurnOpened,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 SESSION = "acp-1"
@@ -105,6 +105,21 @@ def act(peer, action, value, turns):
 
 @settings(RELAXED, max_examples=200)
 @given(ACTIONS)
+@example(
+    [  # a permission of the agent's own turn, which the prompt that is taken ends
+        ("prompt", 0),
+        (
+            "update",
+            (
+                "agent_message_chunk",
+                {"messageId": "a", "content": {"type": "text", "text": "x"}},
+            ),
+        ),
+        ("ask", 0),
+        ("timer", 0),
+        ("answer", {"result": {"messageId": "m-1"}}),
+    ]
+)
 def test_in_every_schedule_each_turn_ends_once(make_v2_peer, actions):
     peer = make_v2_peer().started({"_meta": {"steering": {"supported": True}}})
     prompted = []

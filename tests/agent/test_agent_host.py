@@ -487,3 +487,27 @@ def test_12_2_what_runs_through_us_is_a_sign_of_life(stage, monkeypatch, pace):
         assert ("client_call", "terminal/wait_for_exit") in told
         assert ("terminal_output", "/bin/sh -c echo one; echo two") in told
     assert texts(stage.play(process, "nobody listens")) == []
+
+
+def test_9_3_a_vendors_notice_is_a_sign_of_life_and_nothing_else(stage, monkeypatch):
+    monkeypatch.setattr(activity, "ACTIVE_PACE_S", 0)
+    agent = stage.script(
+        """
+        handshake()
+        turn = await_prompt()
+        send(method="_session/retrying", params={"attempt": 3})
+        send(method="vendor/heartbeat")
+        end(turn)
+        serve()
+        """
+    )
+    reports = []
+    process = stage.start(agent)
+    request = PromptRequest("turn-1", "x", activity_reporter=reports.append)
+    *said, done = list(stage.driver.prompt(soon(), process, request))
+    assert done.stop_reason == "end_turn"
+    assert [event.type for event in said] in ([], ["runtime_warning"])
+    assert [(report.kind, report.detail) for report in reports[1:]] == [
+        ("agent_notice", "_session/retrying"),
+        ("agent_notice", "vendor/heartbeat"),
+    ]

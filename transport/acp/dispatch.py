@@ -27,9 +27,9 @@ from .jsonrpc import (
     decode_value,
     rpc_error,
 )
-from .options import ClientOpts
+from .options import LOG_TEXT_MAX, ClientOpts
 from .outbox import Outbox
-from .outputs import Disconnected, SessionClosed
+from .outputs import Disconnected, NoticeSeen, SessionClosed
 from .session_calls import SessionCall, SessionCalls
 from .starting import REPLAY_MAX, REPLAY_SILENCE, STEP, Starting, StepCall
 from .steering import SteerCall
@@ -180,8 +180,10 @@ class Dispatch:
                 self.calls.questions.completed(notification.params)
             case methods.SESSION_UPDATE:
                 self.outbox.log("warning", "update without sessionId or update")
-            case method if not method.startswith("_"):
-                self.outbox.log("info", f"notification {method!r} ignored")
+            case method:
+                if not method.startswith("_"):
+                    self.outbox.log("info", f"notification {method!r} ignored")
+                self.outbox.put(NoticeSeen(method[:LOG_TEXT_MAX]))
 
     # ---- time
 

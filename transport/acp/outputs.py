@@ -91,6 +91,16 @@ class WorkChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeSeen:
+    """A notification that says nothing to us, but that the agent lives (07 9.3).
+
+    :param method: bounded; a vendor's, such as ``_session/retrying``.
+    """
+
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
 class KillTerminals:
     """A turn was cancelled, and these terminals of ours that it created still run (07 R5)."""
 
@@ -273,6 +283,7 @@ Output: TypeAlias = (
     | EventsEmitted
     | TurnOpened
     | WorkChanged
+    | NoticeSeen
     | KillTerminals
     | TurnClosed
     | SteerAnswered

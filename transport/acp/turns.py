@@ -115,7 +115,8 @@ class Turns:
         self._outbox.arm(self.timer(SETTLE_MAX, turn), 2 * self._opts.settle_s)
 
     def finish(self, turn: Turn) -> None:
-        """End with ``done``."""
+        """End with ``done``; what still waits for the user waits in vain (D24)."""
+        self._calls.cancel_waiting()
         turn.finish(self._outbox.events)
         self._close(turn, turn.suspect)
 

@@ -22,6 +22,7 @@ from ..acp.outputs import (
     InterceptAsked,
     KillTerminals,
     Logged,
+    NoticeSeen,
     Output,
     Ready,
     SessionAnswered,
@@ -162,6 +163,8 @@ class Channel:
                 self._work = output
                 if self._on_work is not None:
                     self._on_work(output)
+            case NoticeSeen(method):
+                self._active("agent_notice", method)
             case ClientCallAsked(method=method):
                 self._active("client_call", method)
                 self._host.handed_on(output.key)

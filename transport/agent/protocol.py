@@ -49,7 +49,8 @@ class PromptActivityReport:
     """The turn is still waited for, or, with another kind, something happens in it (04 1.4).
 
     :param kind: ``agent_waiting``; ``terminal_output`` of a command the agent runs through us;
-        ``client_call`` when it asks for a file or a terminal.
+        ``client_call`` when it asks for a file or a terminal; ``agent_notice`` of a vendor's own
+        notification, such as that it retries its model (07 9.3).
     """
 
     timestamp: datetime
