@@ -123,6 +123,17 @@ from .model.hooks import (
     ToolPayload as ToolPayload,
     TurnPayload as TurnPayload,
 )
+from .model.health import (
+    HealthRecoveryResult as HealthRecoveryResult,
+    IneligibilityReason as IneligibilityReason,
+    SessionHealth as SessionHealth,
+    SessionHealthListQuery as SessionHealthListQuery,
+    SessionHealthState as SessionHealthState,
+    SessionHealthStatus as SessionHealthStatus,
+)
+from .model.home import (
+    HomeStatus as HomeStatus,
+)
 from .model.ids import (
     IDGenerator as IDGenerator,
 )
@@ -187,6 +198,7 @@ from .model.session import (
 from .model.settings import (
     DEFAULT_LIVENESS_STALL_AFTER as DEFAULT_LIVENESS_STALL_AFTER,
     SessionBusyInputConfig as SessionBusyInputConfig,
+    SessionHealthConfig as SessionHealthConfig,
     SessionSupervisionConfig as SessionSupervisionConfig,
 )
 from .model.turn import (

@@ -17,6 +17,10 @@ from .format.transcript import (
     to_ui_messages as to_ui_messages,
     ui_message_text as ui_message_text,
 )
+from .health_rows import (
+    HealthStore as HealthStore,
+    JournalHealthStore as JournalHealthStore,
+)
 from .home import (
     HomeStore as HomeStore,
 )

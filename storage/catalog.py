@@ -57,7 +57,8 @@ class SessionCatalog:
     def __init__(
         self, storage: JournalStorage | None, sessions: Path, *, read_only: bool = False
     ) -> None:
-        self._storage = storage
+        self.storage = storage
+        """Where the rows are."""
         self._sessions = sessions
         self._read_only = read_only or storage is None
         self._decode = msgspec.json.Decoder(SessionMeta).decode
@@ -94,16 +95,16 @@ class SessionCatalog:
 
     def rows(self) -> list[DocID]:
         """The ids that have a row, whether there is such a session or not."""
-        return [] if self._storage is None else list(self._storage.places(SESSIONS_TABLE))
+        return [] if self.storage is None else list(self.storage.places(SESSIONS_TABLE))
 
     def _believed(self, session_id: str, stamp: Stamp) -> SessionMeta | None:
-        if self._storage is None:
+        if self.storage is None:
             return None
-        place = self._storage.places(SESSIONS_TABLE).get(session_id)
+        place = self.storage.places(SESSIONS_TABLE).get(session_id)
         if place is None:
             return None
         try:
-            row = self._storage.load(place)
+            row = self.storage.load(place)
             if row.get("stamp") != list(stamp):
                 return None
             return self._decode(row["meta"])
@@ -115,10 +116,10 @@ class SessionCatalog:
             return None
 
     def _commit(self, changes: list[Operation]) -> None:
-        if not changes or self._read_only or self._storage is None:
+        if not changes or self._read_only or self.storage is None:
             return
         try:
-            self._storage.commit(changes)
+            self.storage.commit(changes)
             self.error = None
         except StorageError as error:
             self.error = error

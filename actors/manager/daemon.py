@@ -20,6 +20,9 @@ from ..session.stream import PromptStream
 from .values import (
     AGENT_EVENT,
     EVENTS,
+    HEALTH,
+    HEALTH_RECOVERY,
+    HEALTHS,
     HISTORY,
     HOME_STATUS,
     HOOK_RUNS,
@@ -75,6 +78,10 @@ RESULTS: dict[str, Codec] = {
     "hook_runs": HOOK_RUNS,
     "crash_bundle": PLAIN,
     "home_status": HOME_STATUS,
+    "get_session_health": HEALTH,
+    "list_session_health": HEALTHS,
+    "touch_session_presence": HEALTH,
+    "recover_session_health": HEALTH_RECOVERY,
 }
 """How the result of each unary operation travels. ``get`` is a snapshot, ``transcript`` is folded
 by the caller from the events, and the prompts are streams."""

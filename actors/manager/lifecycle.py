@@ -237,6 +237,7 @@ class LifecycleVerbs(PlanningVerbs):
             )
         self._discard_ledger(directory / "meta.json")
         self._runtime.off_hub(documents.remove_tree, directory)
+        self._runtime.health.forget(checked)
 
     def _discard_ledger(self, path: Path) -> None:
         """The ledger of a session that is about to be deleted; only its record tells where."""

@@ -86,6 +86,10 @@ class SessionManager:
     hook_runs = blocking(Verbs.hook_runs)
     crash_bundle = blocking(Verbs.crash_bundle)
     home_status = blocking(Verbs.home_status)
+    get_session_health = blocking(Verbs.get_session_health)
+    list_session_health = blocking(Verbs.list_session_health)
+    touch_session_presence = blocking(Verbs.touch_session_presence)
+    recover_session_health = blocking(Verbs.recover_session_health)
     transcript = blocking(Verbs.transcript)
 
     def get(self, session_id: str) -> Session | None:
@@ -171,6 +175,10 @@ class AsyncSessionManager:
     hook_runs = awaitable(Verbs.hook_runs)
     crash_bundle = awaitable(Verbs.crash_bundle)
     home_status = awaitable(Verbs.home_status)
+    get_session_health = awaitable(Verbs.get_session_health)
+    list_session_health = awaitable(Verbs.list_session_health)
+    touch_session_presence = awaitable(Verbs.touch_session_presence)
+    recover_session_health = awaitable(Verbs.recover_session_health)
     transcript = awaitable(Verbs.transcript)
 
     async def get(self, session_id: str) -> Session | None:

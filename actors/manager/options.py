@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ...storage.files import FileSystem
+from ...storage.health_rows import HealthStore
 from ...storage.ledger import LedgerMaterializer
 from ...transport.agent.deciders import ElicitationAnswerer
 from ...transport.agent.protocol import AgentDriver
@@ -24,6 +25,7 @@ from ..model.settings import (
     HOOK_TIMEOUT,
     PROMPT_BUFFER_SIZE,
     SessionBusyInputConfig,
+    SessionHealthConfig,
     SessionSupervisionConfig,
 )
 from ..session.notices import Notifier
@@ -68,6 +70,8 @@ class ManagerKeywords(TypedDict, total=False):
     provider_secret_resolver: ProviderSecretResolver | None
     elicitation_answerer: ElicitationAnswerer | None
     ledger_materializer: LedgerMaterializer | None
+    session_health_store: HealthStore | None
+    session_health_config: SessionHealthConfig
     restart: RestartPolicy | str | None
 
 
@@ -92,6 +96,8 @@ class ManagerOptions:
     :param elicitation_answerer: answers what agents ask their user beside permissions; without one
         they are told that nobody does (07 R28).
     :param ledger_materializer: keeps the ledger of each session that stops; ``None`` is none.
+    :param session_health_store: keeps the health rows; ``None`` is the home's catalog.
+    :param session_health_config: when a session that nobody looked at is stale.
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
@@ -118,6 +124,8 @@ class ManagerOptions:
     provider_secret_resolver: ProviderSecretResolver | None = None
     elicitation_answerer: ElicitationAnswerer | None = None
     ledger_materializer: LedgerMaterializer | None = None
+    session_health_store: HealthStore | None = None
+    session_health_config: SessionHealthConfig = field(default_factory=SessionHealthConfig)
     restart: RestartPolicy | str | None = None
 
     def __post_init__(self) -> None:
@@ -136,6 +144,8 @@ class ManagerOptions:
             object.__setattr__(self, "prompt_buffer_size", PROMPT_BUFFER_SIZE)
         resolved = self.session_busy_input_config.resolved()
         object.__setattr__(self, "session_busy_input_config", resolved)
+        health = self.session_health_config.resolved()
+        object.__setattr__(self, "session_health_config", health)
         watched = resolve_supervision(self.session_supervision)
         object.__setattr__(self, "session_supervision", watched)
         object.__setattr__(self, "restart", RestartPolicy.of(self.restart))

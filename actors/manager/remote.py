@@ -154,6 +154,10 @@ class RemoteSessionManager:
     hook_runs = remote(Verbs.hook_runs)
     crash_bundle = remote(Verbs.crash_bundle)
     home_status = remote(Verbs.home_status)
+    get_session_health = remote(Verbs.get_session_health)
+    list_session_health = remote(Verbs.list_session_health)
+    touch_session_presence = remote(Verbs.touch_session_presence)
+    recover_session_health = remote(Verbs.recover_session_health)
 
     prompt = remote_prompt(Verbs.prompt)
     prompt_with_opts = remote_prompt(Verbs.prompt_with_opts)

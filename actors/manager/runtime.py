@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import gevent
 import zmq
 
+from ...storage.health_rows import JournalHealthStore
 from ...storage.session_store import SessionStore
 from ...transport.agent.driver import ACPDriver
 from ...transport.agent.protocol import AgentDriver
@@ -40,6 +41,7 @@ from ..session.ports import SessionPorts, TurnEndNotifier
 from ..session.provider_secrets import EnvironmentSecrets
 from ..session.restart import restart_agent
 from ..session.waits import answer
+from .health_keeper import HealthKeeper
 from .ledgers import Ledgers
 from .options import ManagerOptions
 from .process_records import (
@@ -86,6 +88,7 @@ class Runtime:
             undo.callback(self.workspaces.close)
             self.catalog = world.catalog(options, self.workspaces)
             self.ledgers = self._ledgers()
+            self.health = self._health(undo)
             self.publisher = world.publisher(options, self.home)
             self.publisher.open()
             undo.callback(self.publisher.close)
@@ -100,6 +103,15 @@ class Runtime:
             )
             self.secrets = options.provider_secret_resolver or EnvironmentSecrets()
             self._undo = undo.pop_all()
+
+    def _health(self, undo: contextlib.ExitStack) -> HealthKeeper:
+        store = self.options.session_health_store
+        if store is None and self.catalog is not None and self.catalog.storage is not None:
+            store = JournalHealthStore(self.catalog.storage)
+        keeper = HealthKeeper(store, self.worker, self.clock, self.logger)
+        if store is not None:
+            undo.callback(lambda: answer(keeper.flush(), CLOSE_TIMEOUT, "close"))
+        return keeper
 
     def _ledgers(self) -> Ledgers | None:
         materializer, sessions = self.options.ledger_materializer, self.options.home / "sessions"
@@ -196,6 +208,7 @@ class Runtime:
             answerer=self.options.elicitation_answerer,
             turn_end=lambda: self.turn_end_notifier,
             ledger=None if self.ledgers is None else self.ledgers.make,
+            changed=self.health.note,
             observer=self.world.observer,
         )
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from ..errors import SessionNotActiveError
 from ..runtime.errors import HubClosedError
 from .clearing import ClearVerbs
+from .health import HealthVerbs
 from .prompting import PromptVerbs
-from .records import RecordVerbs
 
 if TYPE_CHECKING:
     from ..session.live import LiveSession
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Verbs(ClearVerbs, PromptVerbs, RecordVerbs):
+class Verbs(ClearVerbs, PromptVerbs, HealthVerbs):
     """All verbs of a runtime."""
 
 
@@ -83,6 +83,10 @@ OPERATIONS: dict[str, Operation] = {
         Operation("hook_runs", "none", "read", True),
         Operation("crash_bundle", "none", "admin", True),
         Operation("home_status", "none", "read", True),
+        Operation("get_session_health", "none", "read", True),
+        Operation("list_session_health", "none", "read", True),
+        Operation("touch_session_presence", "none", "operate", True),
+        Operation("recover_session_health", "none", "admin", True),
     )
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..model.event import AgentEvent, RawJSON, SessionEvent
+from ..model.health import HealthRecoveryResult, SessionHealth
 from ..model.home import HomeStatus
 from ..model.query import TurnHistory
 from ..model.records import HookRunRecord, PermissionRecord, SessionUsage
@@ -118,6 +119,9 @@ INFOS = Codec(to_plain, lambda value: tuple(from_plain(value, list[SessionInfo])
 QUEUE = _of(InputQueueSummary)
 REPAIR = _of(RepairResult)
 USAGE = _of(SessionUsage)
+HEALTH = _of(SessionHealth)
+HEALTHS = _of(tuple[SessionHealth, ...])
+HEALTH_RECOVERY = _of(HealthRecoveryResult)
 HOME_STATUS = _of(HomeStatus)
 PERMISSIONS = _of(tuple[PermissionRecord, ...])
 HOOK_RUNS = _of(tuple[HookRunRecord, ...])

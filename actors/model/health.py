@@ -110,6 +110,15 @@ class SessionHealthListQuery:
         return self.eligible_for_wake in (None, row.eligible_for_wake)
 
 
+@dataclass(frozen=True, slots=True)
+class HealthRecoveryResult:
+    """What ``recover_session_health`` (05 2.7) did."""
+
+    refreshed_active: int = 0
+    recomputed: int = 0
+    marked_stale: int = 0
+
+
 def _check_member(session_id: str, field: str, value: str, members: type[StrEnum]) -> None:
     if value not in set(members):
         raise _invalid(session_id, field, f'"{value}" is unknown')

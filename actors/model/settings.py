@@ -45,6 +45,17 @@ class SessionBusyInputConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionHealthConfig:
+    """When the health of a session is stale, in seconds (05 2.10); 0 or less is the default."""
+
+    session_health_stale_after: float = 120.0
+
+    def resolved(self) -> SessionHealthConfig:
+        """With the default filled in."""
+        return self if self.session_health_stale_after > 0 else SessionHealthConfig()
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSupervisionConfig:
     """How a running prompt is watched, in seconds (02 12.1)."""
 

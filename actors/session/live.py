@@ -104,6 +104,8 @@ class LiveSession:
             self._waiting = [pair for pair in self._waiting if pair not in met]
             for _, future in met:
                 future.set(None)
+        if self.ports.changed is not None:
+            self.ports.changed(self)
 
     def name_own_turn(self) -> str:
         """An id for the next turn that the agent opens itself."""

@@ -66,6 +66,8 @@ class SessionPorts:
     """The host's notifier as it is now."""
     ledger: Callable[[SessionMeta], GreenFuture[None]] | None = None
     """Makes the session's ledger; ``None`` where the host keeps none."""
+    changed: Callable[[LiveSession], None] | None = None
+    """Told of every step, once its state is published; must be cheap."""
     observer: Observer | None = None
     """Looks on; for traces and simulations."""
     process: AgentProcess | None = None
