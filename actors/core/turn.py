@@ -214,13 +214,14 @@ def close(state: SessionState, turn: Turn, now: datetime, *, waits: bool = True)
     """
     state, cancelled = host_permissions.turn_ended(state, turn.turn_id, now)
     effects: list[Effect] = list(cancelled)
-    silent = turn.terminal or turn.phase is TurnPhase.SETUP or state.meta.state is not State.ACTIVE
+    stored = turn.phase is not TurnPhase.ADMITTING
+    silent = turn.terminal or not stored or state.meta.state is not State.ACTIVE
     if not silent:
         text = "agent ended the turn without an answer"
         event = error_event(state, turn.turn_id, text, FailureKind.PROMPT, now)
         effects.append(Commit((event,), durable=True))
         turn = replace(turn, terminal=EventType.ERROR)
-    elif not turn.terminal and turn.phase is not TurnPhase.SETUP:
+    elif not turn.terminal and stored:
         # The process is gone and nobody asked for it: its exit is the end of this turn too.
         cut = state.exit is not None and state.stop_cause is StopCause.PROCESS_EXITED
         state = replace(state, unended=turn.turn_id if cut else "")

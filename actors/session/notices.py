@@ -50,6 +50,9 @@ class Notices:
 
     def __init__(self, notifier: Notifier | None, logger: logging.Logger) -> None:
         self._notifier = notifier
+        # Looked up once: the question costs as much as the notice.
+        with_session = isinstance(notifier, AgentEventNotifier)
+        self._with_session: Any = notifier if with_session else None
         self._logger = logger
         self._waiting: deque[Callable[[], object]] = deque()
         self._running = False
@@ -78,9 +81,10 @@ class Notices:
         notifier = self._notifier
         if notifier is None:
             return
+        with_session = self._with_session
         for event in events:
-            if isinstance(notifier, AgentEventNotifier):
-                self._put(partial(notifier.on_agent_event_for_session, session, event))
+            if with_session is not None:
+                self._put(partial(with_session.on_agent_event_for_session, session, event))
             else:
                 self._put(partial(notifier.on_agent_event, session_id, event))
 

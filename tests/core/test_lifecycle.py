@@ -329,3 +329,19 @@ def test_11_3_a_requested_stop_keeps_its_cause(active):
     assert active.feed(inputs.AgentGone("exit status 1")) == ()
     active.feed(inputs.AgentExited("exit status 1"))
     assert active.state.meta.stop_reason == "shutdown"
+
+
+def test_3_a_turn_that_the_driver_never_answered_for_has_its_end_when_the_agent_is_gone(
+    make_bench, events_of
+):
+    """Its input is stored, so history must not be open-ended (02 3)."""
+    bench = make_bench(restart=RestartPolicy("transient"))
+    bench.activate()
+    bench.prompt()
+    turn_id = bench.turn_id
+    bench.feed(inputs.AgentExited("exit status 1"))
+    effects = bench.feed(inputs.TimerFired(DRAIN_TIMER))
+    ended = [event for event in events_of(effects) if event.is_terminal]
+    assert [event.turn_id for event in ended] == [turn_id]
+    assert bench.state.restarting
+    assert bench.feed(inputs.PromptStartFailed(turn_id, AgentError("late"))) == ()

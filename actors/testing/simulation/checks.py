@@ -269,7 +269,8 @@ class Checks:
     def reopened(self, store: HomeStore, disk: SimFileSystem) -> None:
         """The home is open again: all that was promised to survive is there, and no gap."""
         self.store = store
-        for session_id, lost in self.before_loss.items():
+        for session_id in sorted({*store.session_ids(), *self.before_loss}):
+            lost = self.before_loss.get(session_id) or SessionBook()
             rows = stored_rows(disk, session_id)
             both = min(len(rows), len(lost.rows))
             if rows[:both] != lost.rows[:both]:
