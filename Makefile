@@ -6,7 +6,7 @@ RUFF_RULES := E,F,W,I,B,UP,SIM,RUF,PIE,PT,C4,RET
 RUFF := $(BIN)/ruff check --line-length 100 --target-version py311 --select $(RUFF_RULES) --ignore PT012 --per-file-ignores '__init__.pyi:I001'
 PACKAGES := greenroom.actors greenroom.transport greenroom.storage
 
-.PHONY: demo test chaos bench bench-ray agents lint clean
+.PHONY: demo test chaos bench bench-ray bench-npm agents lint clean
 
 $(VENV)/.run: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "greenroom needs Python 3.11 or newer")'
@@ -44,6 +44,9 @@ bench: $(VENV)/.bench
 
 bench-ray: $(VENV)/.ray
 	$(BIN)/python -m pytest -m ray --timeout 3600 -s
+
+bench-npm: $(VENV)/.test
+	$(BIN)/python -m pytest -m bench_npm --timeout 3600 -s
 
 agents: $(VENV)/.test
 	$(BIN)/python -m pytest -m agents --timeout 3600

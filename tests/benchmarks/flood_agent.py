@@ -49,4 +49,5 @@ def main():
                 send(id=message["id"], result={"stopReason": "end_turn"})
 
 
-main()
+if __name__ == "__main__":
+    main()

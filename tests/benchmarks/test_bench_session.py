@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from .flood_agent import LINE
+from .session_stages import stages
+
 HERE = Path(__file__).parent
 FLOOD = [sys.executable, "-S", str(HERE / "flood_agent.py")]
 ROUNDS = 7
@@ -48,6 +51,9 @@ def test_f8_events_per_second_per_core(tmp_path):
     rate = updates / statistics.median(ours["cpu"] for ours, _ in rounds)
     print(f"\nF8  CPU per event, SDK client / ours: {cpu:.2f} (bar 3); wall {wall:.2f}")
     print(f"    ours: {rate:,.0f} events per second and core")
+    print("    one stage alone, microseconds per event:")
+    for stage, cost in stages(json.dumps(LINE).encode() + b"\n"):
+        print(f"      {stage:36} {cost:6.2f}")
     assert cpu >= 3
 
 

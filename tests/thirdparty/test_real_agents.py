@@ -29,7 +29,8 @@ class Bench:
         self.home.mkdir()
         self.workspace.mkdir()
         (self.workspace / "hello.txt").write_text("hello from the workspace\n")
-        self._command = (command, *self.recipe.args)
+        args = (arg.format(home=self.home) for arg in self.recipe.args)
+        self._command = (command, *args)
         self._env = environment(name, self.home, self.workspace, url)
         self.driver = ACPDriver()
         self._started = []
