@@ -36,6 +36,8 @@ from ..model.runs import heads_of
 from .effects import TableChange
 
 STATS_PREFIX, PERMISSION_PREFIX, HOOK_RUN_PREFIX = "tok", "perm", "hook"
+KEPT_TYPES = frozenset({EventType.DONE.value, EventType.ERROR.value, EventType.PERMISSION.value})
+"""Rows that may give rise to documents whatever they carry."""
 OPEN_ASKS_MAX = 1000
 """Undecided requests remembered; the decision of an older one makes a record of its own."""
 
@@ -73,6 +75,9 @@ def enter(books: Books, events: Sequence[AgentEvent]) -> tuple[Books, tuple[Tabl
     """Take in the rows of one commit; returns what goes into it with them."""
     changes: list[TableChange] = []
     for event in heads_of(events):
+        # Nearly every row is of no other kind; this runs for each.
+        if event.usage is None and event.type not in KEPT_TYPES:
+            continue
         if event.usage is not None and not event.usage.is_zero:
             books = replace(books, usage=_merged(books.usage, event))
         if event.type in (EventType.DONE, EventType.ERROR):
