@@ -15,7 +15,7 @@ def main() -> None:
         import click  # noqa: F401
     except ImportError:
         sys.exit('greenroom: the command line needs its extra: pip install "greenroom[cli]"')
-    from . import commands, session_commands  # noqa: F401 - they register their commands
+    from . import bus_commands, commands, session_commands  # noqa: F401 - they register theirs
     from .group import greenroom
 
     greenroom(prog_name="greenroom")

@@ -122,10 +122,28 @@ def doctor(fix: bool, agent_name: str | None, home: Path | None, as_json: bool) 
 
 
 @greenroom.command()
+@click.option("--listen", default="", metavar="HOST:PORT", help="Let clients with keys in by TCP.")
+@click.option("--keep", is_flag=True, help="Start the sessions again that live when it ends.")
+@click.option("--log-json", is_flag=True, help="Log JSON lines.")
 @HOME_OPTION
 @one_line
-def serve(home: Path | None) -> None:
-    """Run a runtime for other processes, until SIGTERM or Ctrl-C."""
+def serve(listen: str, keep: bool, log_json: bool, home: Path | None) -> None:
+    """Run a runtime for other processes, until SIGTERM or Ctrl-C; a second one hurries it.
+
+    With --listen events are at PORT, catching up and calls at the next two; see `greenroom keys`.
+    """
     from .serve import serve as serve_home
 
-    serve_home(home=home)
+    serve_home(home=home, listen=listen, keep=keep, log_json=log_json)
+
+
+@greenroom.command()
+@click.option("--every", type=click.FloatRange(min=0.1), default=1.0, show_default=True)
+@HOME_OPTION
+@JSON_OPTION
+@one_line
+def top(every: float, home: Path | None, as_json: bool) -> None:
+    """Watch the sessions of the running runtime; with --json print one snapshot."""
+    from .top import top as watch
+
+    watch(home=home, every_s=every, as_json=as_json)

@@ -28,6 +28,7 @@ from .values import (
     HOOK_RUNS,
     INFO,
     INFOS,
+    METRICS,
     NOTHING,
     PERMISSIONS,
     PLAIN,
@@ -82,6 +83,7 @@ RESULTS: dict[str, Codec] = {
     "list_session_health": HEALTHS,
     "touch_session_presence": HEALTH,
     "recover_session_health": HEALTH_RECOVERY,
+    "metrics": METRICS,
 }
 """How the result of each unary operation travels. ``get`` is a snapshot, ``transcript`` is folded
 by the caller from the events, and the prompts are streams."""
@@ -89,7 +91,7 @@ PROMPTS = ("prompt", "prompt_with_opts", "prompt_network", "prompt_synthetic")
 """Operations whose result is the stream of a turn."""
 
 
-AT_ONCE = frozenset({"is_prompting", "list"})
+AT_ONCE = frozenset({"is_prompting", "list", "metrics"})
 """Operations that only look at what is in memory."""
 
 

@@ -47,10 +47,20 @@ class SessionManager:
         self._runtime.handle_of = self._handle
         self._verbs = Verbs(self._runtime)
         table = remote_verbs(partial(Verbs, self._runtime))
-        self._hub.call(self._runtime.serve, table, error_table(), Recall(self._runtime))
+        try:
+            self._hub.call(self._runtime.serve, table, error_table(), Recall(self._runtime))
+        except BaseException:
+            self._hub.call(self._runtime.close, CLOSE_TIMEOUT)
+            if self._owns_hub:
+                self._hub.close(CLOSE_TIMEOUT)
+            raise
         self._closed = False
         self.home = place
         self.endpoints: Endpoints = self._runtime.endpoints
+        self.remote_endpoints: Endpoints | None = None
+        """Where other machines reach it, with ``listen``."""
+        if self._runtime.listening is not None:
+            self.remote_endpoints = self._runtime.listening.endpoints
         self.aio = AsyncSessionManager(self)
 
     create = blocking_session(Verbs.create)
@@ -90,6 +100,7 @@ class SessionManager:
     list_session_health = blocking(Verbs.list_session_health)
     touch_session_presence = blocking(Verbs.touch_session_presence)
     recover_session_health = blocking(Verbs.recover_session_health)
+    metrics = blocking(Verbs.metrics)
     transcript = blocking(Verbs.transcript)
 
     def get(self, session_id: str) -> Session | None:
@@ -179,6 +190,7 @@ class AsyncSessionManager:
     list_session_health = awaitable(Verbs.list_session_health)
     touch_session_presence = awaitable(Verbs.touch_session_presence)
     recover_session_health = awaitable(Verbs.recover_session_health)
+    metrics = awaitable(Verbs.metrics)
     transcript = awaitable(Verbs.transcript)
 
     async def get(self, session_id: str) -> Session | None:

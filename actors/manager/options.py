@@ -73,6 +73,7 @@ class ManagerKeywords(TypedDict, total=False):
     session_health_store: HealthStore | None
     session_health_config: SessionHealthConfig
     restart: RestartPolicy | str | None
+    listen: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class ManagerOptions:
     :param ledger_materializer: keeps the ledger of each session that stops; ``None`` is none.
     :param session_health_store: keeps the health rows; ``None`` is the home's catalog.
     :param session_health_config: when a session that nobody looked at is stale.
+    :param listen: ``host:port`` where clients with keys reach it from other machines: events there,
+        catching up and calls on the next two ports; blank is nowhere, port ``*`` any free ones.
     :param file_system: where the home is; ``None`` is the real one. For fault injection.
     :raises SessionValueError: a value that is not allowed, named in the message.
     """
@@ -127,6 +130,7 @@ class ManagerOptions:
     session_health_store: HealthStore | None = None
     session_health_config: SessionHealthConfig = field(default_factory=SessionHealthConfig)
     restart: RestartPolicy | str | None = None
+    listen: str = ""
 
     def __post_init__(self) -> None:
         if self.hub not in HUBS:

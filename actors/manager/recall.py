@@ -5,7 +5,7 @@
 ``delete``       a session that is not there any more was deleted
 with a record    ``RECORDED``: the answer stands in the session's store, beside the effect
 all others       change nothing when they run again, or are not sent again: a caller whose
-                 runtime was killed meanwhile gets ``BusLostError`` (``clear_conversation``)
+                 runtime was killed meanwhile gets ``BusLostError``
 ===============  ==============================================================================
 
 A prompt's stream begins again from the stored events of its turn.
@@ -32,6 +32,8 @@ RECORDED = frozenset(
         "stop",
         "stop_with_cause",
         "prompt",
+        "prompt_with_opts",
+        "prompt_network",
         "send_prompt",
         "steer_prompt",
         "interrupt_prompt",
@@ -103,7 +105,7 @@ class Recall(VerbGroup):
 
     def _as_returned(self, call: Call, document: dict[str, Any]) -> Any:
         match call.verb:
-            case "prompt":
+            case "prompt" | "prompt_with_opts" | "prompt_network":
                 turn_id = str(document["turn_id"])
                 return self._turn(call, {"turn_id": turn_id}, turn_id)
             case "send_prompt":

@@ -19,6 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from ...storage.format.transcript import UIMessage, to_ui_messages
 from ...transport.bus.control_client import ControlClient
 from ...transport.bus.control_pending import PendingStream
+from ...transport.bus.credentials import Credentials
 from ...transport.bus.endpoints import Endpoints
 from ..errors import SessionNotFoundError
 from ..model.agent import Caps
@@ -118,13 +119,21 @@ class RemoteSessionManager:
     """The sessions of a runtime that serves, for callers in any thread of another process.
 
     :param home: the home the runtime owns; absent: as for ``SessionManager``.
+    :param endpoints: those of a runtime on another machine, instead of a home.
+    :param keys: for a ``tcp://`` address, which is not spoken to without.
     :raises BusEndpointError: no runtime serves that home.
     """
 
-    def __init__(self, home: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        home: str | Path | None = None,
+        *,
+        endpoints: Endpoints | None = None,
+        keys: Credentials | None = None,
+    ) -> None:
         self.home = default_home() if home is None else Path(home).expanduser().absolute()
-        self.endpoints = Endpoints.read(self.home).with_commands()
-        self._client = ControlClient(self.endpoints.commands, errors=error_table())
+        self.endpoints = endpoints or Endpoints.read(self.home).with_commands()
+        self._client = ControlClient(self.endpoints.commands, errors=error_table(), keys=keys)
 
     create = remote_session(Verbs.create)
     resume = remote_session(Verbs.resume)
@@ -158,6 +167,7 @@ class RemoteSessionManager:
     list_session_health = remote(Verbs.list_session_health)
     touch_session_presence = remote(Verbs.touch_session_presence)
     recover_session_health = remote(Verbs.recover_session_health)
+    metrics = remote(Verbs.metrics)
 
     prompt = remote_prompt(Verbs.prompt)
     prompt_with_opts = remote_prompt(Verbs.prompt_with_opts)

@@ -21,6 +21,7 @@ from ...transport.agent.tool_processes import ToolProcesses
 from ...transport.bus.control_call import Call, Verb
 from ...transport.bus.control_server import ControlServer
 from ...transport.bus.error_table import ErrorTable
+from ...transport.bus.roles import Role
 from ..core.host_inputs import TurnEndNotifierSet
 from ..core.inputs import StopRequested
 from ..core.recovery import classify_inactive_meta_for_recovery
@@ -41,8 +42,10 @@ from ..session.ports import SessionPorts, TurnEndNotifier
 from ..session.provider_secrets import EnvironmentSecrets
 from ..session.restart import restart_agent
 from ..session.waits import answer
+from .audit import Audit
 from .health_keeper import HealthKeeper
 from .ledgers import Ledgers
+from .listening import Listening
 from .options import ManagerOptions
 from .process_records import (
     PROCESSES_FILE,
@@ -77,6 +80,8 @@ class Runtime:
         self.registry = Registry()
         self.redactor = Redactor()
         self.closing = False
+        self.servers: list[ControlServer] = []
+        self.listening: Listening | None = None
         self.turn_end_notifier: TurnEndNotifier | None = None
         self.handle_of: Callable[[LiveSession], Any] = lambda live: live
         with contextlib.ExitStack() as undo:
@@ -137,12 +142,32 @@ class Runtime:
         recall: Callable[[Call], tuple[Any] | None],
     ) -> None:
         """Take calls of other processes, until the runtime is closed."""
+        audit = Audit(self.options.home, verbs, self.clock.now, self.logger)
+        self._undo.callback(audit.close)
+
+        def make_server(role_of: Callable[[str], Role] | None = None) -> ControlServer:
+            server = ControlServer(
+                verbs,
+                errors=errors,
+                role_of=role_of,
+                recall=recall,
+                audit=audit,
+                logger=self.logger,
+            )
+            self.servers.append(server)
+            return server
+
         context: zmq.Context[Any] = zmq.Context()
         self._undo.callback(context.term)
-        server = ControlServer(verbs, errors=errors, recall=recall, logger=self.logger)
         self.endpoints = self.publisher.endpoints.with_commands()
+        server = make_server()
         server.open(context, self.endpoints.commands)
         self._undo.callback(server.close)
+        if self.options.listen:
+            self.listening = Listening(
+                self.options.home, self.options.listen, self.publisher, make_server, self.logger
+            )
+            self._undo.callback(self.listening.close)
         self.endpoints.write(self.options.home)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:

@@ -15,6 +15,7 @@ from ..errors import SessionNotActiveError
 from ..runtime.errors import HubClosedError
 from .clearing import ClearVerbs
 from .health import HealthVerbs
+from .metrics import MetricsVerbs
 from .prompting import PromptVerbs
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Verbs(ClearVerbs, PromptVerbs, HealthVerbs):
+class Verbs(ClearVerbs, PromptVerbs, HealthVerbs, MetricsVerbs):
     """All verbs of a runtime."""
 
 
@@ -87,6 +88,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("list_session_health", "none", "read", True),
         Operation("touch_session_presence", "none", "operate", True),
         Operation("recover_session_health", "none", "admin", True),
+        Operation("metrics", "none", "read", True),
     )
 }
 

@@ -20,6 +20,7 @@ from ..model.records import HookRunRecord, PermissionRecord, SessionUsage
 from ..model.repair import RepairResult
 from ..model.session import SessionInfo
 from ..model.turn import InputQueueSummary, SendPromptResult
+from .metrics import RuntimeMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ HEALTH = _of(SessionHealth)
 HEALTHS = _of(tuple[SessionHealth, ...])
 HEALTH_RECOVERY = _of(HealthRecoveryResult)
 HOME_STATUS = _of(HomeStatus)
+METRICS = _of(RuntimeMetrics)
 PERMISSIONS = _of(tuple[PermissionRecord, ...])
 HOOK_RUNS = _of(tuple[HookRunRecord, ...])
 SENT = Codec(_sent_to_plain, lambda value: from_plain(value, SendPromptResult))

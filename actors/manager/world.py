@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Protocol, TypeVar
 
+import zmq
+
 from ...storage.catalog import CATALOG_FILE, SessionCatalog
 from ...storage.home import HomeStore
 from ...transport.bus.endpoints import Endpoints
-from ...transport.bus.publisher import Publisher
+from ...transport.bus.publisher import Publisher, PublisherMetrics, Remote
 from ..runtime.clock import GeventClock, Timekeeper
 from ..runtime.future import GreenFuture
 from ..runtime.hub import Hub
@@ -49,6 +51,18 @@ class RowPublisher(Protocol):
 
     def publish(self, session_id: str, rows: Sequence[bytes]) -> None:
         """Send encoded rows of a session; never blocks, never raises."""
+
+    def listen(self, remote: Remote, context: zmq.Context[Any]) -> Endpoints:
+        """Be reached by other machines too."""
+
+    def drop_remote(self) -> None:
+        """Disconnect everybody from other machines."""
+
+    def unlisten(self) -> None:
+        """Be reached by the local addresses only."""
+
+    def metrics(self) -> PublisherMetrics:
+        """A snapshot of its counters."""
 
     def close(self) -> None:
         """Send what is left and end."""

@@ -235,14 +235,17 @@ def test_what_can_not_be_called(client: ControlClient, daemon: Daemon) -> None:
 
 def test_a_role_bounds_what_can_be_called(daemon: Daemon, client: ControlClient) -> None:
     daemon.stop()
-    audited: list[Call] = []
-    daemon.options = {"role_of": lambda user: Role.READ, "audit": audited.append}
+    audited: list[tuple[str, str]] = []
+    daemon.options = {
+        "role_of": lambda user: Role.READ,
+        "audit": lambda call, outcome: audited.append((call.verb, outcome)),
+    }
     daemon.start()
     assert client.call("echo") == {}
     with pytest.raises(BusForbiddenError) as caught:
         client.call("wait")
     assert caught.value.fields == {"verb": "wait", "role": "read", "needed": "operate"}
-    assert [call.verb for call in audited] == ["echo"]
+    assert audited == [("echo", "ok"), ("wait", "BusForbiddenError")]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from .errors import BusClosedError, BusTimeoutError
 from .roles import Role
 from .window import Remembered
 
+OK = "ok"
+"""The outcome of a call that was answered; another one is ``cancelled`` or the name of an error."""
 STREAM_BYTES_MAX = 4 * 1024 * 1024
 """Items of one stream on their way, by size; at least one, however long."""
 
@@ -29,6 +31,7 @@ class Call(msgspec.Struct, frozen=True):
 
     :param request_id: the name of the call, the same when it is sent again; to be stored with
         its effect.
+    :param role: what its key may do; ``None`` of a call that was refused.
     :param user: the name of the caller's key; empty for the owner of the local sockets.
     :param deadline_s: seconds it may take; the handler is cut off then.
     :param age_s: seconds since it was sent first; 0 is the first time.
@@ -37,7 +40,7 @@ class Call(msgspec.Struct, frozen=True):
     request_id: str
     verb: str
     args: dict[str, Any]
-    role: Role
+    role: Role | None
     user: str
     deadline_s: float | None
     age_s: float = 0.0
@@ -64,7 +67,7 @@ class Owner(Protocol):
 
     def recalled(self, call: Call) -> tuple[Any] | None: ...
     def item(self, call: Remembered, index: int, data: bytes) -> None: ...
-    def finish(self, call: Remembered, answer: bytes) -> None: ...
+    def finish(self, call: Call, known: Remembered, answer: bytes, outcome: str) -> None: ...
     def error_answer(self, number: int, error: BaseException) -> bytes: ...
 
 
@@ -106,17 +109,20 @@ class Running:
         if call.deadline_s is not None and self._verb.waits:
             late = BusTimeoutError(f"{call.verb}: not done in time", timeout_s=call.deadline_s)
             alarm = gevent.Timeout.start_new(call.deadline_s, late)
+        outcome = OK
         try:
             made = self._answer(call)
         except gevent.GreenletExit:
+            outcome = "cancelled"
             cut = BusClosedError("the call was cancelled")
             made = self._owner.error_answer(self.call.id.number, cut)
         except BaseException as error:  # nothing that a handler raises may end the hub
+            outcome = type(error).__name__
             made = self._owner.error_answer(self.call.id.number, error)
         finally:
             if alarm is not None:
                 alarm.close()
-        self._owner.finish(self.call, made)
+        self._owner.finish(call, self.call, made, outcome)
 
     def _answer(self, call: Call) -> bytes:
         number = self.call.id.number

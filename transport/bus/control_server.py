@@ -68,7 +68,8 @@ class ControlServer:
         By default the owner may do everything, and nobody else anything.
     :param recall: what the handler returned for a call that came before and took effect, maybe in
         an earlier life of the runtime, in a tuple; ``None`` for one that did not.
-    :param audit: told of each call before it runs.
+    :param audit: told of each call that is over, and of what became of it: ``ok``, ``cancelled``,
+        or the name of the error; also of those that were refused.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class ControlServer:
         errors: ErrorTable,
         role_of: Callable[[str], Role] | None = None,
         recall: Callable[[Call], tuple[Any] | None] | None = None,
-        audit: Callable[[Call], object] | None = None,
+        audit: Callable[[Call, str], object] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self._verbs = verbs
@@ -200,20 +201,22 @@ class ControlServer:
                     running.cancel()
 
     def _begin(self, peer: bytes, message: CallMessage, user: str) -> None:
-        number = message.id.number
-        try:
-            role = self._role_of(user)
-            verb = self._verb(message.verb, role)
-            call = self._window.begin(message.id, peer, message.age_ms / 1000, message.credit)
-        except BusError as error:
-            self._refuse(peer, number, error)
-            return
-        self._calls += 1
         deadline = None if message.deadline_ms is None else message.deadline_ms / 1000
         age = message.age_ms / 1000
-        running = Running(call, verb, self)
-        self._running[id(call)] = running
-        running.start(Call(str(message.id), message.verb, message.args, role, user, deadline, age))
+        name, verb, args = str(message.id), message.verb, message.args
+        try:
+            role = self._role_of(user)
+            found = self._verb(verb, role)
+            known = self._window.begin(message.id, peer, age, message.credit)
+        except BusError as error:
+            if self._audit is not None:
+                self._audit(Call(name, verb, args, None, user, deadline, age), type(error).__name__)
+            self._refuse(peer, message.id.number, error)
+            return
+        self._calls += 1
+        running = Running(known, found, self)
+        self._running[id(known)] = running
+        running.start(Call(name, verb, args, role, user, deadline, age))
 
     def _verb(self, name: str, role: Role) -> Verb:
         verb = self._verbs.get(name)
@@ -257,24 +260,20 @@ class ControlServer:
 
     def recalled(self, call: Call) -> tuple[Any] | None:
         """What a call that comes again was answered; else it is about to run."""
-        if call.age_s and self._recall is not None:
-            stored = self._recall(call)
-            if stored is not None:
-                return stored
-        if self._audit is not None:
-            self._audit(call)
-        return None
+        return self._recall(call) if call.age_s and self._recall is not None else None
 
     def item(self, call: Remembered, index: int, data: bytes) -> None:
         """A stream made an item, within its credit."""
         call.add_item(index, data)
         self._send(call.peer, data)
 
-    def finish(self, call: Remembered, answer: bytes) -> None:
+    def finish(self, call: Call, known: Remembered, answer: bytes, outcome: str) -> None:
         """A call has its answer."""
-        if self._running.pop(id(call), None) is not None:
-            self._send(call.peer, answer)  # first: the caller goes on meanwhile
-            self._window.answered(call, answer)
+        if self._running.pop(id(known), None) is not None:
+            if self._audit is not None:
+                self._audit(call, outcome)
+            self._send(known.peer, answer)  # before the rest: the caller goes on meanwhile
+            self._window.answered(known, answer)
 
     def error_answer(self, number: int, error: BaseException) -> bytes:
         """What a caller gets for an exception."""

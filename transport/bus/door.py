@@ -54,8 +54,41 @@ class Door:
         self._parked: deque[tuple[bytes, bytes]] = deque(maxlen=PARKED_MAX)
         self._reading: gevent.Greenlet | None = None
         self.events = EventsSocket(context, endpoints.events, logger, secure)
+        self._context = context
+        self._secure = secure
+        try:
+            self._control, control = self._bind_control(endpoints.control)
+        except BusEndpointError:
+            self.events.close(0)
+            raise
+        self.endpoints = Endpoints(self.events.address, control)
+        self._serving = gevent.spawn(self._serve)
+
+    def drop(self) -> None:
+        """Disconnect every peer that asks; those that may come back do, after :meth:`reopen`."""
+        self._serving.kill(block=False)
+        self._control.close(linger=0)
+
+    def reopen(self) -> None:
+        """Answer again after :meth:`drop`; otherwise nothing.
+
+        :raises BusEndpointError: the address can not be bound, or not yet.
+        """
+        if self._control.closed:
+            self._control, _ = self._bind_control(self.endpoints.control)
+            self._serving = gevent.spawn(self._serve)
+
+    def close(self, linger_ms: int) -> None:
+        """Stop answering and let the last frames leave."""
+        self._serving.kill()
+        if self._reading is not None:
+            self._reading.kill()
+        self._control.close(linger=0)
+        self.events.close(linger_ms)
+
+    def _bind_control(self, address: str) -> tuple[Any, str]:
         green: Any = zmq.green.Context
-        self._control: Any = green.shadow(context.underlying).socket(zmq.ROUTER)
+        sock: Any = green.shadow(self._context.underlying).socket(zmq.ROUTER)
         try:
             for option, value in (
                 (zmq.LINGER, 0),
@@ -65,28 +98,15 @@ class Door:
                 (zmq.BACKLOG, BACKLOG),
                 (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             ):
-                self._control.setsockopt(option, value)
-            if secure is not None:
-                secure(self._control)
-            require_encryption(self._control, endpoints.control)
-            self._control.bind(endpoints.control)
-            control = self._control.getsockopt_string(zmq.LAST_ENDPOINT)
+                sock.setsockopt(option, value)
+            if self._secure is not None:
+                self._secure(sock)
+            require_encryption(sock, address)
+            sock.bind(address)
+            return sock, sock.getsockopt_string(zmq.LAST_ENDPOINT)
         except (zmq.ZMQError, BusError) as error:
-            self._control.close(linger=0)
-            self.events.close(0)
-            raise BusEndpointError(
-                f"{endpoints.control}: {error}", path=endpoints.control
-            ) from error
-        self.endpoints = Endpoints(self.events.address, control)
-        self._serving = gevent.spawn(self._serve)
-
-    def close(self, linger_ms: int) -> None:
-        """Stop answering and let the last frames leave."""
-        self._serving.kill()
-        if self._reading is not None:
-            self._reading.kill()
-        self._control.close(linger=0)
-        self.events.close(linger_ms)
+            sock.close(linger=0)
+            raise BusEndpointError(f"{address}: {error}", path=address) from error
 
     def _serve(self) -> None:
         while True:

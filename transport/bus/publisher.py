@@ -8,6 +8,7 @@ from the store, so no queue holds more than its frames times ``FRAME_BYTES_MAX``
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -193,11 +194,29 @@ class Publisher:
         for door in self._doors:
             if door.events.lost():
                 self._rebind(door)
+            # libzmq gives a TCP address back some time after its socket was closed.
+            with contextlib.suppress(BusEndpointError):
+                door.reopen()
 
     def drop_remote(self) -> None:
         """Disconnect everybody from other machines; those whose key still counts come back."""
         for door in self._doors[1:]:
             self._rebind(door)
+            door.drop()
+
+    def listen(self, remote: Remote, context: zmq.Context[Any]) -> Endpoints:
+        """Be reached elsewhere too, by sockets of a context that has a gate; its addresses.
+
+        :raises BusEndpointError: the addresses can not be bound.
+        """
+        door = self._remote_door(context, remote)
+        self._doors.append(door)
+        return door.endpoints
+
+    def unlisten(self) -> None:
+        """Be reached by the local addresses only."""
+        while len(self._doors) > 1:
+            self._doors.pop().close(CLOSE_LINGER_MS)
 
     def metrics(self) -> PublisherMetrics:
         """A snapshot."""

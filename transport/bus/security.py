@@ -39,6 +39,7 @@ class Gate:
         self._changed_at = -1
         self._by_key: dict[str, AllowedKey] = {}
         self._by_name: dict[str, AllowedKey] = {}
+        self._let_in: set[str] = set()
         self.admitted = 0
         self.denied = 0
 
@@ -89,6 +90,13 @@ class Gate:
             raise BusForbiddenError(f'the key "{user}" was revoked')
         return known.role
 
+    def someone_was_revoked(self) -> bool:
+        """Whether a key that was let in is not on the list any more; each is told once."""
+        self._read_list()
+        gone = self._let_in.difference(self._by_key)
+        self._let_in -= gone
+        return bool(gone)
+
     def _read_list(self) -> None:
         changed_at = self._keys.changed_at()
         if changed_at == self._changed_at:
@@ -121,6 +129,7 @@ class Gate:
             self._logger.warning("bus: a key from %s is not allowed", asked.address)
             return deny(asked.request_id)
         self.admitted += 1
+        self._let_in.add(known.public)
         return allow(asked.request_id, known.name)
 
     def _answer(self, envelope: list[bytes], reply: list[bytes]) -> None:
