@@ -27,6 +27,7 @@ from .format.snapshot import (
 )
 from .format.table_index import TableHistory
 from .journal import HEADER_BYTES_MAX, Journal, open_journal, read_exactly
+from .unsynced import forget_unsynced
 
 SYNC_BYTES = 512 * 1024
 """Bytes of the new file between two syncs: the last one must not wait for all of it."""
@@ -171,6 +172,7 @@ def remove_compaction(fs: FileSystem, path: str) -> None:
     """Remove what a compaction left that did not end."""
     if fs.exists(compaction_path(path)):
         fs.remove(compaction_path(path))
+    forget_unsynced(fs, compaction_path(path))
 
 
 def _whole_records(file: ReadFile, path: str, start: int, until: int) -> Iterator[Record]:

@@ -36,6 +36,7 @@ from .format.records import (
     encode_record,
     scan,
 )
+from .unsynced import copy_unsynced, note_unsynced
 
 HEADER_BYTES_MAX = 4096
 """Longest header believed: the format, a kind and a name of at most 200 bytes each."""
@@ -118,6 +119,7 @@ class Journal:
             self._broken = StoreSyncFailedError(
                 f"sync {self.path}: {error.strerror}", operation="sync", path=self.path
             )
+            note_unsynced(self._fs, self.path)
             raise self._broken from error
 
     def read(self, offset: int, size: int) -> bytes:
@@ -201,6 +203,7 @@ def open_journal(
     :raises StorageError: the file can not be opened, read or written.
     """
     try:
+        copy_unsynced(fs, path)
         file = fs.open_append(path)
     except OSError as error:
         raise _failed("open", path, error) from error

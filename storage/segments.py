@@ -9,6 +9,7 @@ from .failpoints import FailPoint, reach
 from .files import FileSystem
 from .journal import Journal, open_journal
 from .layout import LOG, Layout
+from .unsynced import forget_unsynced
 
 WAL_BYTES_MAX = 256 * 1024 * 1024
 """Bytes of full segments that may wait for the journals they feed."""
@@ -108,6 +109,7 @@ class LogSegments:
         try:
             for number in numbers:
                 self._fs.remove(self._layout.segment(number))
+                forget_unsynced(self._fs, self._layout.segment(number))
                 self._sizes.pop(number, None)
             if numbers:
                 self._fs.sync_directory(self._layout.wal)

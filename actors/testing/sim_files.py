@@ -7,9 +7,10 @@
     for state in disk.after_power_loss(random.Random(seed), 100):
         ...                                 # open the stores on what is left
 
-Rules owned here: a sync makes the data of a file durable, a sync of a directory its names; of what
-was not synced, each write survives whole, in part, as zeros or not at all; a change of a name
-survives or not, a rename as a whole, and names of a directory in the order they were changed.
+Rules owned here: a sync makes the data of a file durable, a sync of a directory its names; a sync
+that fails makes the file forget what it was to bring, which is still shown; of what was not synced,
+each write survives whole, in part, as zeros or not at all; a change of a name survives or not, a
+rename as a whole, and names of a directory in the order they were changed.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ class SimFileSystem:
         def of(inode: Inode) -> Inode:
             found = inodes.get(id(inode))
             if found is None:
-                found = Inode(bytearray(inode.data), inode.durable, list(inode.writes))
+                found = inode.copy()
                 inodes[id(inode)] = found
             return found
 
@@ -256,23 +257,26 @@ class _SimFile:
     @_atomic
     def truncate(self, size: int) -> None:
         self._disk.meet("truncate", self._path)
-        del self._inode.data[size:]
-        self._inode.writes.append((size, b""))
+        self._inode.cut(size)
 
     @_atomic
     def sync(self) -> None:
-        self._disk.meet("sync", self._path)
         inode = self._inode
-        covered = len(inode.writes)
-        inode.durable = bytes(inode.data)
-        del inode.writes[:covered]
+        try:
+            self._disk.meet("sync", self._path)
+        except OSError:
+            inode.forget()
+            raise
+        inode.sync()
 
     def close(self) -> None:
         """Nothing is kept open."""
 
 
 def _whole(inode: Inode) -> Inode:
-    return Inode(bytearray(inode.data), bytes(inode.data))
+    whole = inode.copy()
+    whole.sync()
+    return whole
 
 
 def _apply(names: dict[str, Inode], change: _Change) -> None:

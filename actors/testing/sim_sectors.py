@@ -18,13 +18,44 @@ class Inode:
     durable: bytes = b""
     writes: list[tuple[int, bytes]] = field(default_factory=list)
     """Offset and bytes of each append, and ``(size, b"")`` of each cut."""
+    forgotten: list[tuple[int, bytes]] = field(default_factory=list)
+    """Writes whose sync failed: shown, and never on the medium however often it is synced."""
+
+    def copy(self) -> Inode:
+        """The same data, to be changed on its own."""
+        return Inode(bytearray(self.data), self.durable, list(self.writes), list(self.forgotten))
+
+    def sync(self) -> None:
+        """All that was not forgotten is durable."""
+        durable = bytearray(self.data)
+        for offset, written in self.forgotten:
+            had = self.durable[offset : offset + len(written)]
+            durable[offset : offset + len(written)] = had.ljust(len(written), b"\0")
+        self.durable = bytes(durable)
+        self.writes.clear()
+
+    def forget(self) -> None:
+        """A sync failed: what was not durable never will be."""
+        self.forgotten += [write for write in self.writes if write[1]]
+        self.writes.clear()
+
+    def cut(self, size: int) -> None:
+        """Cut the file."""
+        del self.data[size:]
+        self.forgotten = [
+            (offset, written[: size - offset])
+            for offset, written in self.forgotten
+            if offset < size
+        ]
+        self.writes.append((size, b""))
 
 
 def after_loss(inode: Inode, chance: random.Random, kind: int) -> Inode:
     """``kind`` 0 loses every unsynced write, 1 keeps all, 2 a prefix, 3 any sectors of them."""
     data = bytearray(inode.durable)
     if kind == 1:
-        data = bytearray(inode.data)
+        for offset, written in inode.writes:
+            _write(data, offset, written)
     elif kind == 2 and inode.writes:
         kept = chance.randint(0, len(inode.writes))
         for offset, written in inode.writes[:kept]:
