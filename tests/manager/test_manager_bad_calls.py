@@ -69,6 +69,8 @@ CALLS = {
     "permission_log": Call(**READ),
     "hook_runs": Call(**READ),
     "crash_bundle": Call(**READ),
+    "get_session_health": Call(**READ),
+    "touch_session_presence": Call(**STOP),
 }
 LENIENT = {"get", "is_prompting"}
 """These answer about any id."""
@@ -77,6 +79,8 @@ WITHOUT_ID = {
     "home_status",
     "list",
     "list_all",
+    "list_session_health",
+    "recover_session_health",
     "wait_for_finalizations",
     "wait_for_prompt_drains",
 }
