@@ -28,6 +28,7 @@ from ..model.session import (
     StopCause,
     StopReason,
 )
+from ..runtime.future import GreenFuture
 from ..session.agent_start import StartPlan
 from ..session.live import LiveSession
 from ..session.startup import Launch, start_session
@@ -103,16 +104,27 @@ class LifecycleVerbs(PlanningVerbs):
         self._check_open("resume")
         checked = normalize_stored_session_id(session_id, "resume")
         registry = self._runtime.registry
-        while (pending := registry.pending(checked)) is not None:
-            answer(pending, timeout, "resume")
+        while (busy := self._busy(checked)) is not None:
+            answer(busy, timeout, "resume")
         live = registry.get(checked)
         if live is not None:
+            return live
+        with registry.resuming(checked):
+            return self._resume_stored(checked, timeout)
+
+    def _busy(self, session_id: str) -> GreenFuture[None] | None:
+        """What must be over before it is known whether an id has to be resumed."""
+        registry = self._runtime.registry
+        live = registry.get(session_id)
+        if live is not None and not _is_settled(live.state):
             # It may be on its way: to its end, or back from the end of its agent.
-            answer(live.when(_is_settled), timeout, "resume")
-            if live.state.takes_input:
-                return live
-        if (ending := live or registry.ending(checked)) is not None:
-            answer(ending.retired, timeout, "resume")
+            return live.when(_is_settled)
+        ending = live if live is not None and not live.state.takes_input else None
+        if (last := ending or registry.ending(session_id)) is not None:
+            return last.retired
+        return registry.resumed(session_id) or registry.pending(session_id)
+
+    def _resume_stored(self, checked: str, timeout: float | None) -> LiveSession:
         stored, root = self._pre_resume(self._runtime.read_meta(checked, "resume"))
         agent = self._agent(stored.agent_name, stored.provider, stored.model)
         self._repair_before_resume(stored)

@@ -17,6 +17,7 @@ class Registry:
         self._sessions: dict[str, LiveSession] = {}
         self._ending: dict[str, LiveSession] = {}
         self._pending: dict[str, GreenFuture[None]] = {}
+        self._resuming: dict[str, GreenFuture[None]] = {}
         self._exclusive: dict[str, GreenFuture[None]] = {}
         self._readers: dict[str, int] = {}
         self._unread: dict[str, GreenFuture[None]] = {}
@@ -58,6 +59,21 @@ class Registry:
     def get(self, session_id: str) -> LiveSession | None:
         """The live session of an id."""
         return self._sessions.get(session_id)
+
+    @contextlib.contextmanager
+    def resuming(self, session_id: str) -> Iterator[None]:
+        """One resume of an id at a time, from its first look at what is stored."""
+        over: GreenFuture[None] = GreenFuture()
+        self._resuming[session_id] = over
+        try:
+            yield
+        finally:
+            del self._resuming[session_id]
+            over.set(None)
+
+    def resumed(self, session_id: str) -> GreenFuture[None] | None:
+        """Set when the resume that is under way is over; ``None`` when there is none."""
+        return self._resuming.get(session_id)
 
     def ending(self, session_id: str) -> LiveSession | None:
         """The incarnation of an id whose end is not complete, though nobody finds it any more."""

@@ -196,6 +196,15 @@ def start_agent(launch: Launch) -> None:
 
 def _record_failure(launch: Launch, error: Exception) -> None:
     live, plan = _live(launch), launch.plan
+    live.ports.logger.warning(
+        'session.start.driver_start_failed session_id="%s" agent_name="%s" provider="%s" '
+        "phase=%s: %s",
+        plan.meta.id,
+        plan.meta.agent_name,
+        plan.meta.provider,
+        "create" if plan.resumed is None else "resume",
+        live.ports.redactor.redact(str(error)),
+    )
     restore = None if plan.resumed is None else replace(plan.resumed, updated_at=_now(live))
     failure = live.ports.bundles.attach(
         failure_of(error), live.state.meta, live.ports.process, error=str(error)
