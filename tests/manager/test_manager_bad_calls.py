@@ -80,6 +80,7 @@ WITHOUT_ID = {
     "list",
     "list_all",
     "list_session_health",
+    "metrics",
     "recover_session_health",
     "wait_for_finalizations",
     "wait_for_prompt_drains",
