@@ -196,6 +196,8 @@ class Callers:
             result = call()
         except (SessionError, TimeoutError) as error:
             self.told("caller", what, type(error).__name__)
+            if what == "resume" and getattr(error, "state", "") in ("starting", "active"):
+                self.surprises.append(error)  # it is to be waited for (01 8)
             result = None
         except ExceptionGroup as group:
             self._check_group(group)
