@@ -5,6 +5,7 @@ It holds the parts of one client together; the rules are theirs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,6 @@ from .session_calls import SessionCall, SessionCalls
 from .starting import REPLAY_MAX, REPLAY_SILENCE, STEP, Starting, StepCall
 from .steering import SteerCall
 from .text_lines import decode_text_line
-from .turn import Turn
 from .turns import StopCall
 
 NO_ID: Id = None
@@ -71,29 +71,37 @@ class Dispatch:
 
     def receive(self, lines: list[bytes]) -> None:
         """Lines of the agent, in order."""
-        turn = self.conversation.turns.streaming
+        says = self._teller()
         for line in lines:
-            if turn is not None and self._is_said(line, turn):
+            if says is not None and says(line):
                 continue
             if self.starting.failed:
                 return
             self._dispatch(jsonrpc.decode(line))
-            turn = self.conversation.turns.streaming
+            says = self._teller()
 
-    def _is_said(self, line: bytes, turn: Turn) -> bool:
-        """Whether the line only adds text to the turn; then it is done with.
+    def _teller(self) -> Callable[[bytes], bool] | None:
+        """While text is just one more event: takes a line that only adds some, and says so.
 
         The same as :meth:`_dispatch` does with it, without the questions whose answers are known.
         """
-        chunk = decode_text_line(line)
-        handshake = self.starting.handshake
-        if chunk is None or chunk.session_id != handshake.acp_session_id:
-            return False
-        key = handshake.codec.text_key(chunk)
-        if key is None:
-            return False
-        turn.say(key, chunk, self.outbox.events)
-        return True
+        turn, handshake = self.conversation.turns.streaming, self.starting.handshake
+        if turn is None:
+            return None
+        say, events = turn.say, self.outbox.events
+        session_id, text_key = handshake.acp_session_id, handshake.codec.text_key
+
+        def says(line: bytes) -> bool:
+            chunk = decode_text_line(line)
+            if chunk is None or chunk.session_id != session_id:
+                return False
+            key = text_key(chunk)
+            if key is None:
+                return False
+            say(key, chunk, events)
+            return True
+
+        return says
 
     def _dispatch(self, message: Message) -> None:
         match message:

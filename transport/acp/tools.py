@@ -42,7 +42,8 @@ class Tools:
         # In order of announcement.
         self._known: dict[str, _Known] = {}
         self._expected: set[str] = set()
-        self._deferred: dict[str, ToolChanged] = {}
+        self.deferred: dict[str, ToolChanged] = {}
+        """Results whose call was not announced yet."""
 
     def __contains__(self, tool_call_id: str) -> bool:
         return tool_call_id in self._known
@@ -67,7 +68,7 @@ class Tools:
         tool_call_id = update.tool_call_id
         if update.announces or not update.final:
             self._announce(update, out)
-            deferred = self._deferred.pop(tool_call_id, None)
+            deferred = self.deferred.pop(tool_call_id, None)
             if deferred is not None:
                 self._result(deferred, out)
             elif update.final:
@@ -79,17 +80,17 @@ class Tools:
             self._result(update, out)
         else:
             # The call may be the next thing on the wire: wait for it, but not for long.
-            self._deferred.setdefault(tool_call_id, update)
-            if len(self._deferred) > DEFERRED_RESULTS_MAX:
-                self._release(next(iter(self._deferred)), out)
+            self.deferred.setdefault(tool_call_id, update)
+            if len(self.deferred) > DEFERRED_RESULTS_MAX:
+                self._release(next(iter(self.deferred)), out)
 
     def flush(self, out: list[Run]) -> None:
         """Let results go whose call was never announced: they announce it themselves (07 R19)."""
-        while self._deferred:
-            self._release(next(iter(self._deferred)), out)
+        while self.deferred:
+            self._release(next(iter(self.deferred)), out)
 
     def _release(self, tool_call_id: str, out: list[Run]) -> None:
-        update = self._deferred.pop(tool_call_id)
+        update = self.deferred.pop(tool_call_id)
         self._announce(update, out)
         self._result(update, out)
 

@@ -139,7 +139,8 @@ class Turn:
 
     def say(self, key: Key, chunk: TextLine, out: list[Run]) -> None:
         """As :meth:`take` of text added; chunks that follow each other become one run."""
-        self._output(out)
+        if not self._has_output or self.tools.deferred:
+            self._output(out)
         role, message_id = key
         if message_id:
             self._messages.add(key, chunk.text)
