@@ -470,3 +470,27 @@ class TestGateway:
             session._manager._hub.call(
                 gateway.intercept, CallContext(), ToolRequest("Bash", False, {}, "")
             )
+
+
+def test_a_hook_that_can_not_keep_up_loses_the_oldest_and_it_is_logged(play, monkeypatch, caplog):
+    from greenroom.actors.session import hook_runner
+
+    monkeypatch.setattr(hook_runner, "HOOKS_WAITING_MAX", 5)
+    recorder, gate, seen = Recorder(), Event(), []
+
+    def slow(payload):
+        seen.append(payload.sequence)
+        gate.wait()
+
+    recorder.answers["event.post_record"] = slow
+
+    def story(turn):
+        for n in range(30):
+            turn.say(str(n))
+
+    manager, session, _ = play(story, hooks=recorder.hooks("events"), hook_timeout=60)
+    assert session.prompt("x").result(timeout=10).type == "done"
+    manager._hub.post(gate.set)
+    until(lambda: "a slow hook lost" in caplog.text)
+    assert seen[-1] == 32, "the newest are kept"
+    assert len(seen) < 32
