@@ -53,6 +53,7 @@ DRAIN_TIMER = "drain"
 QUEUE_TIMER = "queue"
 QUEUE_RETRY_S = LIFECYCLE_TIMEOUT
 """How long queued input waits after the store refused a write."""
+LOST_CONVERSATION = "The agent no longer has this conversation; a new one was opened for it."
 Rule = Callable[[SessionState, Any, datetime], Step]
 
 
@@ -61,6 +62,8 @@ def agent_started(state: SessionState, input: AgentStarted, now: datetime) -> St
     if state.finalizing:
         return state, ()
     recovered: Effects = ()
+    known = state.meta.acp_session_id
+    lost = state.lost or (state.restarting and known not in ("", input.acp_session_id))
     if state.restarting:
         state, recovered = comeback.came_back(state, now)
     liveness = SessionLivenessMeta(input.pid, input.started_at, now)
@@ -73,10 +76,20 @@ def agent_started(state: SessionState, input: AgentStarted, now: datetime) -> St
     )
     if state.meta.stop_reason is not StopReason.AGENT_CRASHED:
         state = with_meta(state, now, stop_reason=None, stop_detail="", failure=None)
-    state = replace(state, held=bool(input.ask))
-    begun = (WriteMeta(state.meta), *recovered, *reply(input.ask, state.meta))
+    state, told = _tell_lost(state, now) if lost else (state, ())
+    state = replace(state, held=bool(input.ask), lost=False)
+    begun = (WriteMeta(state.meta), *recovered, *told, *reply(input.ask, state.meta))
     state, following = next_input(state, now)
     return state, (*begun, *following)
+
+
+def _tell_lost(state: SessionState, now: datetime) -> Step:
+    """A new conversation of the agent is never shown as the old one (07 8)."""
+    state, turn_id = mint(state, TURN_PREFIX)
+    warning = AgentEvent(
+        type=EventType.RUNTIME_WARNING, turn_id=turn_id, timestamp=now, text=LOST_CONVERSATION
+    )
+    return state, (Commit((warning,), deliver=False),)
 
 
 def activated(state: SessionState, input: Activated, now: datetime) -> Step:

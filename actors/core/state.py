@@ -182,6 +182,8 @@ class SessionState:
     """The stop that waits for the driver to have taken, or refused, a prompt (02 3)."""
     stop_asks: tuple[Ask, ...] = ()
     start_ask: Ask = 0
+    lost: bool = False
+    """The agent no longer has the conversation: it gets a new one under the same session (07 8)."""
 
     @property
     def id(self) -> str:

@@ -283,7 +283,7 @@ class LifecycleVerbs(PlanningVerbs):
         )
         fresh = replace(starting, acp_session_id="")
         try:
-            return self._start(fresh, root, agent, forgotten, timeout)
+            return self._start(fresh, root, agent, forgotten, timeout, lost=True)
         except SessionError as error:
             raise ExceptionGroup(f'resume: session "{stored.id}"', [first, error]) from error
 
@@ -294,11 +294,14 @@ class LifecycleVerbs(PlanningVerbs):
         agent: AgentDef,
         resumed: SessionMeta | None,
         timeout: float | None,
+        *,
+        lost: bool = False,
     ) -> LiveSession:
         runtime = self._runtime
         runtime.registry.reserve(meta.id)
         try:
-            live = self._launch(self._start_plan(meta, root, agent, resumed), timeout)
+            plan = replace(self._start_plan(meta, root, agent, resumed), lost=lost)
+            live = self._launch(plan, timeout)
             event = HookEvent.SESSION_POST_RESUME if resumed else HookEvent.SESSION_POST_CREATE
             self._activate(live, event)
         finally:

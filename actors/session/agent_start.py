@@ -39,6 +39,7 @@ class StartPlan:
     :param id_seed: what the incarnation makes its ids of.
     :param resumed: the meta a failed resume goes back to; ``None`` for a new session.
     :param clears: whether it begins with an empty conversation (01 13).
+    :param lost: whether the agent no longer has the conversation that is resumed (01 8.7).
     :param system_prompt: what the agent is told before anything else (01 7.6).
     """
 
@@ -51,6 +52,7 @@ class StartPlan:
     id_seed: str
     resumed: SessionMeta | None = None
     clears: bool = False
+    lost: bool = False
     system_prompt: str = ""
 
 

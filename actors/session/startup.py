@@ -239,6 +239,7 @@ def _initial_state(plan: StartPlan, store: SessionStore, ports: SessionPorts) ->
         meta=plan.meta,
         workspace=plan.workspace,
         id_seed=plan.id_seed,
+        lost=plan.lost,
         busy_input=plan.busy_input,
         supervision=plan.supervision,
         queue=load(*_stored_queue(store)),

@@ -285,6 +285,12 @@ def test_r15_a_session_lost_by_kill_9_goes_on_afresh(tmp_path):
         assert session.prompt("and now?").result(timeout=20).type == "done"
         titles = [row.event.title for row in manager.events(session.id)]
         assert "transcript_marker.session_recovered" in titles
+        [told] = manager.events(session.id, type="runtime_warning")
+        assert "no longer has this conversation" in told.event.text
+        session.stop()
+        again = manager.resume(session.id)  # 07 8: a fresh session says so, whoever opened it
+        assert again.prompt("still?").result(timeout=20).type == "done"
+        assert len(manager.events(session.id, type="runtime_warning")) == 2
 
 
 # ---- R16, R29, R30, R36: what an agent may say

@@ -27,9 +27,9 @@ def transient(make_bench):
     return bench
 
 
-def back(bench):
+def back(bench, acp_id="acp-1"):
     """The agent was started again."""
-    return bench.feed(inputs.AgentStarted(0, "acp-2", Caps(), 78, bench.now, True))
+    return bench.feed(inputs.AgentStarted(0, acp_id, Caps(), 78, bench.now, True))
 
 
 def markers(events):
@@ -44,7 +44,7 @@ def test_a_crash_while_idle_restarts_after_the_backoff(transient, events_of, kin
     assert transient.feed(inputs.TimerFired(RESTART_TIMER)) == (fx.RestartAgent(),)
     effects = back(transient)
     assert transient.state.meta.state is State.ACTIVE
-    assert transient.state.meta.acp_session_id == "acp-2"
+    assert transient.state.meta.acp_session_id == "acp-1"
     assert transient.state.meta.stop_reason is None
     (note,) = events_of(effects)
     assert markers([note]) == ["session_recovered"]
@@ -230,3 +230,24 @@ def test_9_6_a_stop_while_the_last_words_are_waited_for_ends_the_restart(transie
     effects = transient.feed(inputs.AgentStreamClosed(turn_id))
     (final,) = (effect for effect in effects if isinstance(effect, fx.Finalize))
     assert final.meta.stop_reason is StopReason.SHUTDOWN
+
+
+def test_07_8_a_conversation_the_agent_lost_is_never_shown_as_the_old_one(transient, events_of):
+    transient.feed(CRASH)
+    transient.feed(inputs.TimerFired(RESTART_TIMER))
+    marked, told = events_of(back(transient, "acp-2"))
+    assert markers([marked]) == ["session_recovered"]
+    assert told.type == "runtime_warning"
+    assert "no longer has this conversation" in told.text
+    transient.feed(CRASH)
+    transient.feed(inputs.TimerFired(RESTART_TIMER))
+    assert len(events_of(back(transient, "acp-2"))) == 1
+
+
+def test_07_8_so_is_one_that_was_lost_before_a_resume(make_bench):
+    bench = make_bench(lost=True)
+    told = bench.activate()
+    assert [e.type for effect in told if isinstance(effect, fx.Commit) for e in effect.events] == [
+        "runtime_warning"
+    ]
+    assert not bench.state.lost
