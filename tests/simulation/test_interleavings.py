@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from greenroom.actors.core import inputs
+from greenroom.actors.core import busy_input, inputs, lifecycle, stopping
 from greenroom.actors.errors import (
     PromptInProgressError,
     SessionError,
@@ -342,3 +342,27 @@ def test_the_orders_that_fit_into_a_budget(row):
 @pytest.mark.parametrize("row", ROWS)
 def test_every_order(row):
     assert explore(row) > 0
+
+
+PLANTED = {
+    "a cause overwritten": (
+        "01-21 two concurrent stops",
+        (stopping, "merge_cause", lambda cause, detail, *new: new),
+    ),
+    "a queued input forgotten": (
+        "02-17 send_prompt(queue) racing with turn end",
+        (busy_input, "next_entry", lambda queue: None),
+    ),
+    "an exit ignored": (
+        "01-21 stop vs. process crash in a turn",
+        (lifecycle, "finalize", lambda state, now: (state, ())),
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found(bug, monkeypatch):
+    row, patch = PLANTED[bug]
+    monkeypatch.setattr(*patch)
+    with pytest.raises(AssertionError):
+        explore(row)
