@@ -128,9 +128,6 @@ class LifecycleVerbs(PlanningVerbs):
         stored, root = self._pre_resume(self._runtime.read_meta(checked, "resume"))
         agent = self._agent(stored.agent_name, stored.provider, stored.model)
         self._repair_before_resume(stored)
-        if registry.pending(checked) is not None or registry.get(checked) is not None:
-            # Another start of it was faster: its session is the answer (01 8).
-            return self.resume(checked, timeout=timeout)
         starting = replace(stored, state=State.STARTING, liveness=None)
         try:
             return self._start(starting, root, agent, stored, timeout)
