@@ -24,6 +24,7 @@ from greenroom.actors.model.event import AgentEvent
 from greenroom.storage.format.rows import encode_row
 from greenroom.transport.bus.control_client import ControlClient
 from greenroom.transport.bus.error_table import ErrorTable
+from greenroom.transport.bus.frames import RowsFrame, decode_frame, runs_of
 from greenroom.transport.bus.publisher import Publisher
 from greenroom.transport.bus.subscriber import Subscriber
 
@@ -348,3 +349,50 @@ def test_publishing_against_a_bare_socket(directory: Path, subscribers: int) -> 
         end(readers)
         publisher.close()
         context.destroy(linger=0)
+
+
+# -- encryption -------------------------------------------------------------------------------
+
+
+def test_encrypted_rows_against_plain_ones(directory: Path) -> None:
+    """One subscriber over TCP, with CURVE and without; frames of a chunk received a second."""
+    plain, curve = tcp_pair(None), tcp_pair(zmq.curve_keypair())
+    frame = b"s/sess-0123456789ab\0" + b"".join(rows(CHUNK))
+    try:
+        ratios = [received(*curve, frame) / received(*plain, frame) for _ in range(2 * ROUNDS)]
+        show("rows received with CURVE / without, sockets saturated", ratios, "none")
+    finally:
+        for sock in (*plain, *curve):
+            sock.close(linger=0)
+
+
+def tcp_pair(server: tuple[bytes, bytes] | None) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
+    """A publisher and one subscriber of it."""
+    context = zmq.Context.instance()
+    out, into = context.socket(zmq.XPUB), context.socket(zmq.SUB)
+    out.setsockopt(zmq.SNDHWM, 0)
+    into.setsockopt(zmq.RCVHWM, 0)
+    if server is not None:
+        out.setsockopt(zmq.CURVE_SERVER, 1)
+        out.setsockopt(zmq.CURVE_SECRETKEY, server[1])
+        public, secret = zmq.curve_keypair()
+        into.setsockopt(zmq.CURVE_SERVERKEY, server[0])
+        into.setsockopt(zmq.CURVE_PUBLICKEY, public)
+        into.setsockopt(zmq.CURVE_SECRETKEY, secret)
+    port = out.bind_to_random_port("tcp://127.0.0.1")
+    into.subscribe(b"")
+    into.connect(f"tcp://127.0.0.1:{port}")
+    assert out.recv() == b"\1"
+    return out, into
+
+
+def received(out: zmq.Socket[Any], into: zmq.Socket[Any], frame: bytes) -> float:
+    """Frames a second, decoded as a subscriber does."""
+    begin = time.perf_counter()
+    for _ in range(1000):
+        out.send(frame)
+    for _ in range(1000):
+        arrived = decode_frame(into.recv())
+        assert isinstance(arrived, RowsFrame)
+        runs_of(arrived.session_id, arrived.body)
+    return 1000 / (time.perf_counter() - begin)

@@ -452,16 +452,18 @@ def test_whatever_fails_in_the_bus_recording_goes_on(
     runtime: Any, method: str, error: Exception
 ) -> None:
     events = runtime.publisher._doors[0].events
-    real = events._socket
+    real, send_now = events._socket, events.send_now
 
     def work() -> None:
         events._socket = Wedged(real, method, error)
+        if method == "send":
+            events.send_now = events._socket.send
         try:
             for _ in range(200):
                 runtime.publisher.publish("a", runtime.source.add("a", 1))
             runtime.publisher.beat()
         finally:
-            events._socket = real
+            events._socket, events.send_now = real, send_now
 
     runtime.hub.call(work)
     with Subscriber(runtime.home, "a") as subscriber:

@@ -319,27 +319,25 @@ def test_bytes_that_are_no_row_do_not_stop_the_heart(
 def test_a_failing_socket_is_logged_and_not_raised(
     runtime: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken:
-        def __init__(self, error: zmq.ZMQError) -> None:
-            self.error = error
-            self.closed = False
-
-        def send(self, frame: bytes, flags: int) -> None:
-            raise self.error
-
     events = runtime.publisher._doors[0].events
 
+    def failing(error: zmq.ZMQError) -> Callable[[bytes, int], None]:
+        def send_now(frame: bytes, flags: int) -> None:
+            raise error
+
+        return send_now
+
     def work() -> None:
-        real = events._socket
+        real = events.send_now
         try:
-            events._socket = Broken(zmq.Again())
+            events.send_now = failing(zmq.Again())
             runtime.publisher.publish("a", runtime.source.add("a", 1))
             assert caplog.text == ""
-            events._socket = Broken(zmq.ZMQError(zmq.ENOTSUP))
+            events.send_now = failing(zmq.ZMQError(zmq.ENOTSUP))
             runtime.publisher.publish("a", runtime.source.add("a", 1))
             assert "bus: publish" in caplog.text
         finally:
-            events._socket = real
+            events.send_now = real
 
     runtime.hub.call(work)
     assert runtime.hub.call(runtime.publisher.metrics).refused == 2

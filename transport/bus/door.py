@@ -55,6 +55,7 @@ class Door:
         self._reading: gevent.Greenlet | None = None
         self.events = EventsSocket(context, endpoints.events, logger, secure)
         self._context = context
+        self._dropped = False
         self._secure = secure
         try:
             self._control, control = self._bind_control(endpoints.control)
@@ -68,14 +69,16 @@ class Door:
         """Disconnect every peer that asks; those that may come back do, after :meth:`reopen`."""
         self._serving.kill(block=False)
         self._control.close(linger=0)
+        self._dropped = True
 
     def reopen(self) -> None:
         """Answer again after :meth:`drop`; otherwise nothing.
 
         :raises BusEndpointError: the address can not be bound, or not yet.
         """
-        if self._control.closed:
+        if self._dropped:
             self._control, _ = self._bind_control(self.endpoints.control)
+            self._dropped = False
             self._serving = gevent.spawn(self._serve)
 
     def close(self, linger_ms: int) -> None:

@@ -12,9 +12,11 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import zmq
+import zmq.backend
 
 from .errors import BusEndpointError, BusError
 from .frames import HEARTBEAT_TOPIC
@@ -63,20 +65,16 @@ class EventsSocket:
         self._secure = secure
         self._closed = False
         self._socket = self._bind()
+        self.send_now = self._sender()
+        """``send_now(frame, zmq.NOBLOCK)``; raises ``zmq.ZMQError``. Never to be kept: a rebound
+        socket has another one."""
         with contextlib.suppress(zmq.ZMQError):  # what a wildcard port became
             self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
-    def send(self, frame: bytes) -> bool:
-        """Whether libzmq took the frame, which says nothing about any subscriber."""
-        try:
-            self._socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            if not self._socket.closed:  # closed: the next heartbeat tries to make it anew
-                self._logger.warning("bus: publish: %s", error)
-            return False
-        return True
+    @property
+    def closed(self) -> bool:
+        """Whether the socket is gone, until it is made anew."""
+        return bool(self._socket.closed)
 
     def look(self) -> bool:
         """Take in new subscriptions; whether the socket had to be replaced."""
@@ -110,12 +108,17 @@ class EventsSocket:
         self.rebinds += 1
         self._socket.close(linger=0)
         self._socket = self._bind()
+        self.send_now = self._sender()
 
     def close(self, linger_ms: int) -> None:
         """Let the last frames leave; idempotent."""
         if not self._closed:
             self._closed = True
             self._socket.close(linger=linger_ms)
+
+    def _sender(self) -> Callable[[bytes, int], object]:
+        # The binding's own send: pyzmq's, in Python, costs a third of a frame.
+        return partial(zmq.backend.Socket.send, self._socket)
 
     def _bind(self) -> zmq.Socket[Any]:
         sock: zmq.Socket[Any] = self._context.socket(zmq.XPUB)

@@ -82,9 +82,9 @@ def encode_frames(
     session_id: str, rows: Sequence[bytes], bytes_max: int = FRAME_BYTES_MAX
 ) -> list[bytes]:
     """Rows as the fewest frames that keep their order and ``bytes_max``."""
-    topic = session_topic(session_id)
     if len(rows) == 1:
-        return [topic + rows[0]]
+        return [b"s/%b\0%b" % (session_id.encode(), rows[0])]
+    topic = session_topic(session_id)
     frames: list[bytes] = []
     parts, size = [topic], len(topic)
     for row in rows:

@@ -25,6 +25,7 @@ from .answers import Answers, RowSource, RowsPage
 from .door import Door
 from .endpoints import Endpoints, prepare_endpoints
 from .errors import BusClosedError, BusEndpointError
+from .events_socket import EventsSocket
 from .fields import Head
 from .frames import (
     FRAME_BYTES_MAX,
@@ -81,6 +82,19 @@ class PublisherMetrics:
     rebinds: int
 
 
+_NOW = int(zmq.NOBLOCK)
+_process = os.getpid()
+"""This process, without a system call per row."""
+
+
+def _after_fork() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class Publisher:
     """Publishes the rows of one home.
 
@@ -111,6 +125,7 @@ class Publisher:
         self._context: zmq.Context[Any] | None = None
         self._endpoints: Endpoints | None = None
         self._doors: list[Door] = []
+        self._sockets: list[EventsSocket] = []
         self._timer: Any = None
         self._frames = self._all_frames = 0
         self._rows = self._bytes = self._withheld = self._refused = 0
@@ -141,9 +156,9 @@ class Publisher:
         self._endpoints = prepare_endpoints(self._home)
         self._context = self._given_context or zmq.Context()
         try:
-            self._doors.append(self._door(self._context, self._endpoints))
+            self._add(self._door(self._context, self._endpoints))
             if self._remote is not None:
-                self._doors.append(self._remote_door(self._context, self._remote))
+                self._add(self._remote_door(self._context, self._remote))
             self._endpoints.write(self._home)
         except (BusEndpointError, OSError) as error:
             self.close()
@@ -157,19 +172,25 @@ class Publisher:
 
         :raises BusClosedError: in a process forked from the one that opened it.
         """
-        if self._owner != os.getpid():
+        if self._owner != _process:
             self._check_owner()
         if not rows or not self._doors:
             return
         self._fresh[session_id] = rows[-1]
         self._rows += len(rows)
         for frame in encode_frames(session_id, rows):
-            self._frames += 1
-            if len(frame) > FRAME_BYTES_MAX:
+            self._frames = sent = self._frames + 1
+            size = len(frame)
+            if size > FRAME_BYTES_MAX:
                 self._withhold()
                 continue
-            self._send(frame)
-            if self._frames % DRAIN_EVERY_FRAMES == 0:
+            self._bytes += size
+            for events in self._sockets:
+                try:
+                    events.send_now(frame, _NOW)
+                except zmq.ZMQError as error:
+                    self._not_taken(events, error)
+            if not sent % DRAIN_EVERY_FRAMES:
                 self._look()
 
     def beat(self) -> None:
@@ -210,12 +231,13 @@ class Publisher:
         :raises BusEndpointError: the addresses can not be bound.
         """
         door = self._remote_door(context, remote)
-        self._doors.append(door)
+        self._add(door)
         return door.endpoints
 
     def unlisten(self) -> None:
         """Be reached by the local addresses only."""
         while len(self._doors) > 1:
+            self._sockets.pop()
             self._doors.pop().close(CLOSE_LINGER_MS)
 
     def metrics(self) -> PublisherMetrics:
@@ -242,7 +264,7 @@ class Publisher:
         if self._timer is not None:
             self._timer.close()
         self._timer = None
-        doors, self._doors = self._doors, []
+        doors, self._doors, self._sockets = self._doors, [], []
         for door in doors:
             door.close(CLOSE_LINGER_MS)
         if self._context is not None and self._given_context is None:
@@ -273,6 +295,10 @@ class Publisher:
     def _remote_door(self, context: zmq.Context[Any], remote: Remote) -> Door:
         return self._door(context, remote.endpoints, remote.secure)
 
+    def _add(self, door: Door) -> None:
+        self._doors.append(door)
+        self._sockets.append(door.events)
+
     def _begin_instance(self) -> None:
         self._instance = secrets.token_hex(8)
         self._all_frames += self._frames
@@ -287,10 +313,18 @@ class Publisher:
 
     def _send(self, frame: bytes) -> None:
         self._bytes += len(frame)
-        for door in self._doors:
-            if not door.events.send(frame):
-                # As good as dropped by a full queue: the subscriber reads the store.
-                self._refused += 1
+        for events in self._sockets:
+            try:
+                events.send_now(frame, _NOW)
+            except zmq.ZMQError as error:
+                self._not_taken(events, error)
+
+    def _not_taken(self, events: EventsSocket, error: zmq.ZMQError) -> None:
+        """As good as dropped by a full queue: the subscriber reads the store."""
+        self._refused += 1
+        # Of a closed socket the next heartbeat tells, when it tries to make it anew.
+        if not isinstance(error, zmq.Again) and not events.closed:
+            self._logger.warning("bus: publish: %s", error)
 
     def _look(self) -> None:
         for door in self._doors:
