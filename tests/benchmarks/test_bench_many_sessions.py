@@ -17,7 +17,7 @@ def run(home, *args):
         [sys.executable, str(SCRIPT), str(home), *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=1800,
+        timeout=600,
         check=True,
     )
     return json.loads(ran.stdout.splitlines()[-1])
