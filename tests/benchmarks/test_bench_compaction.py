@@ -19,7 +19,7 @@ pytestmark = pytest.mark.bench
 ROUNDS = 9
 ROWS = 2000
 """In the database; the state of the session has ``DOCUMENTS``."""
-DOCUMENTS = 12_000
+DOCUMENTS = 6_000
 BAR = 2.0
 
 
