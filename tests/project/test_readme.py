@@ -14,6 +14,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PROGRAMS = {
     "a session": ("README.md", "for event in session.prompt(", ""),
     "supervised sessions": ("README.md", "RestartPolicy(", ""),
+    "hooks": ("README.md", "HookSet(", "Answer in one sentence."),
     "a store": ("README.md", "JournalDB(", ""),
     "an actor": ("README.md", "class Greeter", "hello world"),
     "the kernel": ("actors/runtime/README.md", "class Counter", "2"),
