@@ -41,6 +41,8 @@ def in_thread(call, *args):
 class Run:
     """One turn: a run of the program. A ``DriverStream``."""
 
+    suspect = False
+
     def __init__(self, process: Program, request: PromptRequest) -> None:
         self.turn_id = request.turn_id
         self._process = process

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the agent or the session failed, 2 wrong usage, 3 not foun
 
 from __future__ import annotations
 
+import logging
 import sys
 
 
@@ -18,4 +19,6 @@ def main() -> None:
     from . import bus_commands, commands, session_commands  # noqa: F401 - they register theirs
     from .group import greenroom
 
+    # What matters to the user of a command is its one line; `serve` has a log of its own.
+    logging.getLogger("greenroom").addHandler(logging.NullHandler())
     greenroom(prog_name="greenroom")

@@ -152,6 +152,17 @@ class Runtime:
 
         self.hub.call(work)
 
+    def lose(self, session_id: str, count: int) -> None:
+        """Store rows and publish them; not one frame gets through."""
+
+        def work() -> None:
+            (events,) = self.publisher._sockets
+            real, events.send_now = events.send_now, lambda frame, flags: None
+            self.publisher.publish(session_id, self.source.add(session_id, count))
+            events.send_now = real
+
+        self.hub.call(work)
+
     def stop(self) -> None:
         self.hub.call(self.publisher.close)
         self.hub.stop()

@@ -186,9 +186,7 @@ def test_another_life_of_the_runtime_voids_what_was_asked(strange: Strange) -> N
     def never(request: Request) -> bytes:
         return encode_reply(HeadsReply(0, (), False))
 
-    with Subscriber(
-        strange.endpoints, "a", idle_sync_s=1000, request_timeout_s=1000
-    ) as subscriber:
+    with Subscriber(strange.endpoints, "a", idle_sync_s=1000, request_timeout_s=1000) as subscriber:
         strange.answer = never
         subscriber.next(0.05)
         strange.publish(encode_heartbeat(Heartbeat("one", 1, 0, ())))

@@ -65,9 +65,7 @@ class StoredRuntime:
 
 
 @pytest.fixture
-def opened(
-    tmp_path: Path, runtimes: Callable[..., Any]
-) -> Iterator[Callable[[], StoredRuntime]]:
+def opened(tmp_path: Path, runtimes: Callable[..., Any]) -> Iterator[Callable[[], StoredRuntime]]:
     (tmp_path / "other").mkdir()
     hub = runtimes(tmp_path / "other").hub
     started: list[StoredRuntime] = []

@@ -113,8 +113,10 @@ def test_a_flipped_byte_is_a_message_or_refused(message: Message, at: int, byte:
         return
 
 
-@given(st.sampled_from(["call", "grant", "poke", "cancel", "ok", "error", "item", "end"]),
-       st.lists(JUNK, max_size=8))
+@given(
+    st.sampled_from(["call", "grant", "poke", "cancel", "ok", "error", "item", "end"]),
+    st.lists(JUNK, max_size=8),
+)
 def test_known_kinds_with_junk_in_them(kind: str, junk: list[Any]) -> None:
     data = cbor2.dumps([1, kind, *junk])
     for decode in (decode_message, decode_answer):

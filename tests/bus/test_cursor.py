@@ -408,9 +408,7 @@ def answer_all(machine: CursorMachine, stored: Positions, read: Callable[[], Non
             case RowsWanted(_, epoch, sequence) as wanted:
                 reset = sequence > 0 and stored[sequence - 1][0] != epoch
                 rest = stored[0 if reset else sequence :][:7]
-                machine.on_page(
-                    wanted, page(*rest, head=(stored[-1][0], len(stored)), reset=reset)
-                )
+                machine.on_page(wanted, page(*rest, head=(stored[-1][0], len(stored)), reset=reset))
         read()
     raise AssertionError("never done asking")
 

@@ -180,9 +180,7 @@ def test_a_directory_open_to_others_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
-def test_a_directory_that_can_not_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_that_can_not_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "no")
 
@@ -255,9 +253,7 @@ def test_after_a_fork_it_is_unusable(runtime: Any, monkeypatch: pytest.MonkeyPat
 # -- frames -----------------------------------------------------------------------------------
 
 
-def test_rows_published_together_share_a_frame(
-    runtime: Any, peers: Peers
-) -> None:
+def test_rows_published_together_share_a_frame(runtime: Any, peers: Peers) -> None:
     sock = peers.follow(runtime, b"s/a\0")
     runtime.add("b", 1)
     runtime.add("a", 3)
@@ -365,9 +361,7 @@ def test_too_many_subscriptions_are_dropped_and_honest_subscribers_come_back(
         assert [event and event.sequence for event in found] == [2, 3, 4, 5, 6]
 
 
-def test_subscriptions_that_come_and_go_are_not_counted_twice(
-    runtime: Any, peers: Peers
-) -> None:
+def test_subscriptions_that_come_and_go_are_not_counted_twice(runtime: Any, peers: Peers) -> None:
     for _ in range(3):
         sock = peers.follow(runtime)
         sock.close()
@@ -403,9 +397,7 @@ def test_requests_are_answered(runtime: Any, peers: Peers) -> None:
 
     assert ask(HeadsRequest(1, "a")) == HeadsReply(1, (Head("a", 1, 3),), False)
     assert ask(HeadsRequest(2, "none")) == HeadsReply(2, (), False)
-    assert ask(HeadsRequest(3, None)) == HeadsReply(
-        3, (Head("a", 1, 3), Head("b", 1, 1)), False
-    )
+    assert ask(HeadsRequest(3, None)) == HeadsReply(3, (Head("a", 1, 3), Head("b", 1, 1)), False)
     assert ask(HeadsRequest(4, None, "a")) == HeadsReply(4, (Head("b", 1, 1),), False)
     page = ask(RowsRequest(5, "a", 1, 1, 10**9))
     assert isinstance(page, RowsReply)
@@ -460,9 +452,7 @@ GARBAGE = [
 ]
 
 
-def test_garbage_is_answered_or_ignored_and_the_publisher_lives(
-    runtime: Any, peers: Peers
-) -> None:
+def test_garbage_is_answered_or_ignored_and_the_publisher_lives(runtime: Any, peers: Peers) -> None:
     runtime.source.add("a", 1)
     sock = peers.dealer(runtime)
     for data in GARBAGE:
@@ -480,9 +470,7 @@ def test_garbage_is_answered_or_ignored_and_the_publisher_lives(
     assert decode_reply(again.recv()) == HeadsReply(1, (Head("a", 1, 1),), False)
 
 
-def test_a_peer_that_does_not_read_its_answers_stops_nobody(
-    runtime: Any, peers: Peers
-) -> None:
+def test_a_peer_that_does_not_read_its_answers_stops_nobody(runtime: Any, peers: Peers) -> None:
     runtime.source.add("a", 40, "y" * 20_000)
     deaf = peers.dealer(runtime)
     deaf.setsockopt(zmq.RCVHWM, 1)

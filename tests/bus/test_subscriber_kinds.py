@@ -31,18 +31,6 @@ def take(subscriber: Subscriber, count: int) -> list[tuple[str, int]]:
     return found
 
 
-def lossy(runtime: Any, session_id: str, count: int) -> None:
-    """Publish rows of which not one gets through."""
-
-    def work() -> None:
-        real = runtime.publisher._send
-        runtime.publisher._send = lambda frame: None
-        runtime.publisher.publish(session_id, runtime.source.add(session_id, count))
-        runtime.publisher._send = real
-
-    runtime.hub.call(work)
-
-
 # -- filters ----------------------------------------------------------------------------------
 
 
@@ -127,7 +115,7 @@ def test_who_lags_is_told_before_the_late_events(runtime: Any, session_id: str |
         runtime.add("a", 2)
         assert take(subscriber, 2) == [("a", 1), ("a", 2)]
         assert told == []
-        lossy(runtime, "a", 3)
+        runtime.lose("a", 3)
         runtime.add("a", 1)
         assert take(subscriber, 1) == [("a", 3)]
         assert told == [Lag("a", 1, 2)]
@@ -240,7 +228,7 @@ def test_async_now_filters_and_lag(runtime: Any) -> None:
             event = await subscriber.next(WAIT)
             assert event is not None
             assert (event.session_id, event.sequence) == ("a", 6)
-            lossy(runtime, "a", 1)
+            runtime.lose("a", 1)
             runtime.add("a", 1)
             assert [(await subscriber.next(WAIT)).sequence for _ in range(2)] == [7, 8]
             assert told == [Lag("a", 1, 6)]
@@ -286,9 +274,7 @@ async def _all(subscriber: AsyncSubscriber) -> list[Any]:
     return [event async for event in subscriber]
 
 
-def test_async_now_of_a_runtime_that_died(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_async_now_of_a_runtime_that_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Endpoints("ipc:///tmp/none/events", "ipc:///tmp/none/control").write(tmp_path)
     monkeypatch.setattr(following_module, "NOW_TIMEOUT_S", 0.1)
 

@@ -169,9 +169,12 @@ class Schema:
             members.append((key, self.type()))
             self.at += self.peek() == ","
         self.take()
-        return lambda value: type(value) is dict and all(
-            any(key(name) and check(item) for key, check in members)
-            for name, item in value.items()
+        return lambda value: (
+            type(value) is dict
+            and all(
+                any(key(name) and check(item) for key, check in members)
+                for name, item in value.items()
+            )
         )
 
 

@@ -18,7 +18,7 @@ TOLD = {
         "resumed, it says: Still 42.",
         "gap-free: True",
     ],
-    "custom_driver.py": ["HELLO THERE!", "OF TWO LINES!", "[cancelled]", "stored 8"],
+    "custom_driver.py": ["HELLO THERE!", "OF TWO LINES!", "[cancelled]", "stored 1: user_message"],
     "demo.py": ["You steered me", "kill -9", "reason agent_crashed", "I am back, and I remember"],
     "embed_asyncio.py": ["[first]", "[second]", "events:"],
     "one_session.py": ["[allowed:", "[done]", "The transcript, from the store:", "assistant:"],

@@ -12,7 +12,6 @@ from greenroom.actors.runtime.actor import GreenActor
 from greenroom.actors.runtime.errors import MessageDroppedError
 from greenroom.actors.runtime.monitor import Down
 from greenroom.actors.runtime.timers import tell_after
-from greenroom.actors.testing import scheduler as scheduler_module
 from greenroom.actors.testing.clock import VirtualClock
 from greenroom.actors.testing.conservation import assert_conserved
 from greenroom.actors.testing.faults import FaultKind, FaultPlan, InjectedError
@@ -109,9 +108,7 @@ def test_asks_inside_a_scheduler_wait_for_their_turn():
         assert 0 <= scheduler.draw() < 1
 
 
-def test_a_run_that_does_not_end_is_told(monkeypatch):
-    monkeypatch.setattr(scheduler_module, "STEPS_MAX", 200)
-
+def test_a_run_that_does_not_end_is_told():
     class Endless(Echo):
         def on_receive(self, message):
             self.actor_ref.tell(message)
@@ -119,7 +116,7 @@ def test_a_run_that_does_not_end_is_told(monkeypatch):
     with SeededScheduler(3) as scheduler:
         Endless.start().tell("again")
         with pytest.raises(AssertionError, match="seed 3: more than 200"):
-            scheduler.run()
+            scheduler.run(steps_max=200)
 
 
 def test_a_run_can_end_at_a_time():
@@ -184,7 +181,10 @@ def test_a_plan_crashes_drops_delays_and_stalls_by_number_class_ref_and_content(
         assert loud.actor_stopped.wait(10)
         assert isinstance(loud.actor_inbox.error, InjectedError)
     assert [kind for kind, _, _ in plan.fired] == [
-        FaultKind.DROP, FaultKind.DROP, FaultKind.DELAY, FaultKind.CRASH
+        FaultKind.DROP,
+        FaultKind.DROP,
+        FaultKind.DELAY,
+        FaultKind.CRASH,
     ]
     assert echo.ask("no plan any more") == "no plan any more"
     assert dispatcher.around is None
@@ -253,8 +253,18 @@ def test_the_plugin_gives_fixtures(tmp_path):
     (tmp_path / "test_plugin.py").write_text(PLUGIN_TEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "greenroom.actors.testing.plugin",
-         "--greenroom-seed", "17", "-p", "no:cacheprovider"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "greenroom.actors.testing.plugin",
+            "--greenroom-seed",
+            "17",
+            "-p",
+            "no:cacheprovider",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
