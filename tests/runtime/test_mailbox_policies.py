@@ -20,6 +20,8 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 BOUND = 4
+NEVER, POLL_S = Event(), 0.001
+"""Waiting so leaves the interpreter to native threads; a busy hub starves them."""
 
 
 class Gated(GreenActor):
@@ -95,10 +97,10 @@ def test_blocked_threads_wait_too(started):
     fill(ref)
     threads = [start_thread(lambda n=n: ref.tell(f"thread {n}"), "sender") for n in range(3)]
     while ref.actor_inbox.blocked < 3:
-        gevent.sleep(0)
+        NEVER.wait(POLL_S)
     actor.gate.set()
     while ref.actor_inbox.handled < BOUND + 4:
-        gevent.sleep(0)
+        NEVER.wait(POLL_S)
     assert all(thread.join(10) for thread in threads)
     assert {m for m in actor.got if str(m).startswith("thread")} == {
         "thread 0", "thread 1", "thread 2"
@@ -132,11 +134,11 @@ def test_blocked_senders_hear_of_the_end_and_their_messages_were_not_accepted(st
     told, asked = gevent.spawn(dies, ref.tell), gevent.spawn(dies, ref.ask)
     thread = start_thread(lambda: dies(ref.tell), "sender")
     while ref.actor_inbox.blocked < 3:
-        gevent.sleep(0)
+        NEVER.wait(POLL_S)
     ref.kill()
     gevent.joinall([told, asked], timeout=10, raise_error=True)
     while len(heard) < 3:
-        gevent.sleep(0)
+        NEVER.wait(POLL_S)
     assert thread.join(10)
     assert ref.actor_inbox.accepted == BOUND + 1
     with pytest.raises(ActorDeadError):
@@ -157,7 +159,7 @@ def test_a_thread_that_asks_a_dead_blocking_actor_is_told(started):
 
     start_thread(offer, "late")
     while not heard:
-        gevent.sleep(0)
+        NEVER.wait(POLL_S)
 
 
 def test_who_would_wait_for_himself_is_refused_instead(started):
