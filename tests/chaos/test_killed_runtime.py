@@ -145,7 +145,7 @@ def run_rounds(rounds, count, home, workspace, agents, tmp_path, processes_of):
 
 @pytest.mark.timeout(600)
 def test_s7_kill_9_of_a_runtime_with_busy_sessions(home, workspace, agents, tmp_path, processes_of):
-    run_rounds(20, 3, home, workspace, agents, tmp_path, processes_of)
+    run_rounds(6, 3, home, workspace, agents, tmp_path, processes_of)
 
 
 @pytest.mark.chaos

@@ -103,7 +103,9 @@ def test_blocked_threads_wait_too(started):
         NEVER.wait(POLL_S)
     assert all(thread.join(10) for thread in threads)
     assert {m for m in actor.got if str(m).startswith("thread")} == {
-        "thread 0", "thread 1", "thread 2"
+        "thread 0",
+        "thread 1",
+        "thread 2",
     }
 
 
@@ -284,7 +286,7 @@ class Machine(GreenActor):
 
     def on_receive(self, message):
         match message, self.open:
-            case ("open" | "close"), is_open if is_open is (message == "open"):
+            case (("open" | "close"), is_open) if is_open is (message == "open"):
                 self.postpone()
             case "open" | "close", _:
                 self.open = message == "open"

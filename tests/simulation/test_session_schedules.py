@@ -17,7 +17,7 @@ from greenroom.actors.testing.simulation.run import simulate
 
 FAST = 10_000
 FULL = 100_000
-FAST_BUDGET_S = 30.0
+FAST_BUDGET_S = 20.0
 """Seconds of the processor."""
 
 

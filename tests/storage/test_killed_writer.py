@@ -20,7 +20,7 @@ CHAOS_ROUNDS = 200
 SESSIONS = ("s0", "s1", "s2")
 
 WRITER = """
-import os, pathlib, queue, sys
+import os, pathlib, queue, sys, threading
 from datetime import UTC, datetime
 from greenroom.actors.errors import StoreOverloadedError
 from greenroom.actors.model.event import AgentEvent
@@ -34,6 +34,7 @@ materialiser.JOURNAL_BATCH_BYTES = 3000
 segmented_journal.SEAL_BYTES = 20000
 snapshot.COMPACT_RECORDS = 50
 posted = queue.SimpleQueue()
+pause = threading.Event()
 home = HomeStore.open(pathlib.Path(sys.argv[1]), post=posted.put, sync_interval=0.005,
                       wal_bytes_max=200_000)
 sessions = [home.open_session(name, create=True) for name in sys.argv[2:]]
@@ -66,8 +67,10 @@ while True:
                 state_ops=[StateOp("turns", "last", {"turn": turn})],
             )
         except StoreOverloadedError:
-            # The log is small here, and a busy machine lets the journals fall behind.
+            # The log is small here, and a busy machine lets the journals fall behind. Who tries
+            # again at once keeps the interpreter from the threads that would make room.
             waiting -= 1
+            pause.wait(0.001)
     while waiting > 20 or not posted.empty():
         posted.get()()
 """
