@@ -51,7 +51,8 @@ def list_allowed(home: Path | None, as_json: bool) -> None:
     list_keys(home=home, as_json=as_json)
 
 
-@keys.command()
+# A key may begin with any character, a dash included: here, nothing short is an option.
+@keys.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @NAME_ARGUMENT
 @click.argument("public_key")
 @ROLE_OPTION

@@ -249,5 +249,15 @@ class Bus(RuleBasedStateMachine):
             assert self.had[name][: positions.get(name, (0, 0))[1]] == stored
 
 
+def test_a_loss_told_while_the_heads_are_asked_for_is_looked_for_once_more() -> None:
+    bus = Bus()
+    bus.start(None, [])
+    bus.ask()
+    bus.append("a", 1, lost=True)
+    bus.hear()  # "a" was answered before, "b" is still to be asked for
+    bus.teardown()
+    assert bus.had["a"] == [1]
+
+
 Bus.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestBus = Bus.TestCase

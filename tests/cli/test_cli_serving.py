@@ -97,6 +97,9 @@ def test_keys_are_made_listed_allowed_and_revoked(greenroom, tmp_path):
     assert greenroom("keys", "list").splitlines()[1].split() == ["ci", "read", public]
     assert "allowed already" in greenroom("keys", "generate", "laptop", code=1)
     assert "40 characters" in greenroom("keys", "allow", "x", "nonsense", code=1)
+    greenroom("keys", "allow", "dashed", "-" + public[1:])
+    assert "dashed" in greenroom("keys", "list")
+    greenroom("keys", "revoke", "dashed")
     greenroom("keys", "revoke", "laptop")
     assert not path.exists()
     assert "no key" in greenroom("keys", "revoke", "laptop", code=1)

@@ -75,6 +75,7 @@ class CursorMachine:
         self._index = 0
         self._held_bytes = 0
         self._heads_wanted: HeadsWanted | None = HeadsWanted(session_id)
+        self._ask_again = False
         self._beat: Heartbeat | None = None
         self._frames = 0
         for name, (epoch, sequence) in (positions or {}).items():
@@ -139,6 +140,8 @@ class CursorMachine:
         """Something may have been lost without a trace: compare with the store."""
         if self._heads_wanted is None:
             self._heads_wanted = HeadsWanted(self.session_id)
+        else:
+            self._ask_again = True  # what was answered so far may be older than the loss
 
     def on_frame(self, frame: RowsFrame) -> None:
         """Published rows arrived."""
@@ -186,8 +189,8 @@ class CursorMachine:
         if reply.more and reply.heads:
             self._heads_wanted = HeadsWanted(self.session_id, reply.heads[-1].session_id)
             return
-        self._heads_wanted = None
-        self._from_now = False
+        self._heads_wanted = HeadsWanted(self.session_id) if self._ask_again else None
+        self._from_now = self._ask_again = False
         self.synced = True
         # Met in a frame, but not among the heads: it began after they were read.
         for session_id, track in self._tracks.items():
